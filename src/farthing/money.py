@@ -1,0 +1,107 @@
+"""Money: exact, in integers, and rounded in this file only.
+
+Amounts are integer nano-dollars (1 USD = 10**9), rates integer pico-dollars per unit (1 USD = 10**12).
+At the border they are `Decimal` USD.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from fractions import Fraction
+
+from farthing.errors import FarthingError, InvalidBudget
+
+__all__ = [
+    "MAX_NANO",
+    "NANO",
+    "PICO",
+    "ceil_nano",
+    "parse_usd",
+    "rate_pico",
+    "round_nano",
+    "show",
+    "usd",
+    "usd_from_pico",
+]
+
+NANO = 10**9
+PICO = 10**12
+MAX_NANO = 10**18
+"""A billion dollars: above any amount that makes sense, with room below 2**63 for sums."""
+
+_EXACT = Context(prec=60)
+
+
+def round_nano(pico: int | Fraction) -> int:
+    """The cost of one call: pico-dollars to nano-dollars, half-even."""
+    return round(Fraction(pico, 1000)) if isinstance(pico, Fraction) else _half_even(pico)
+
+
+def _half_even(pico: int) -> int:
+    nano, rest = divmod(pico, 1000)
+    if rest > 500 or (rest == 500 and nano & 1):
+        return nano + 1
+    return nano
+
+
+def ceil_nano(pico: int | Fraction) -> int:
+    """A hold: pico-dollars to nano-dollars, up."""
+    return int(-(-pico // 1000))
+
+
+def usd(nano: int) -> Decimal:
+    """Nano-dollars as USD, without trailing zeros."""
+    return _plain(Decimal(nano).scaleb(-9, _EXACT))
+
+
+def usd_from_pico(pico: int) -> Decimal:
+    """Pico-dollars as USD, without trailing zeros."""
+    return _plain(Decimal(pico).scaleb(-12, _EXACT))
+
+
+def _plain(amount: Decimal) -> Decimal:
+    amount = amount.normalize(_EXACT)
+    return amount.quantize(Decimal(1)) if amount.as_tuple().exponent > 0 else amount  # type: ignore[operator]
+
+
+def parse_usd(
+    value: object, *, what: str = "an amount", error: type[FarthingError] = InvalidBudget
+) -> int:
+    """An int, str, Decimal or float (read by its repr) in USD as nano-dollars, half-even below one.
+
+    Raises:
+        InvalidBudget: (or `error`) for NaN, infinity, negatives and anything that is no number.
+    """
+    amount: Decimal | None = None
+    if isinstance(value, bool):
+        amount = None
+    elif isinstance(value, (int, Decimal)):
+        amount = Decimal(value)
+    elif isinstance(value, (float, str)):
+        try:
+            amount = Decimal(str(value).strip().replace("_", "x"))
+        except InvalidOperation:
+            amount = None
+    if amount is None or not amount.is_finite():
+        raise error(f"{what} must be a number of USD, such as 5 or '0.50'; got {value!r}")
+    if amount < 0:
+        raise error(f"{what} must not be negative; got {value!r}")
+    if amount * NANO > MAX_NANO:
+        raise error(f"{what} must be below a billion USD; got {value!r}")
+    return int(amount.scaleb(9, _EXACT).quantize(Decimal(1), ROUND_HALF_EVEN, _EXACT))
+
+
+def rate_pico(amount: Decimal, per: int) -> int | Fraction:
+    """A price of `amount` USD per `per` units as pico-dollars for one unit; a Fraction if it is no integer."""
+    exact = Fraction(amount) * PICO / per
+    return exact.numerator if exact.denominator == 1 else exact
+
+
+def show(nano: int | None) -> str:
+    """Nano-dollars for a person: at least two decimals, as many as it takes."""
+    if nano is None:
+        return "unknown"
+    sign = "-" if nano < 0 else ""
+    whole, rest = divmod(abs(nano), NANO)
+    digits = f"{rest:09d}".rstrip("0")
+    return f"{sign}${whole:,}.{digits:<02}".replace(" ", "0")
