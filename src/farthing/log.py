@@ -13,12 +13,12 @@ _said: set[tuple[str, ...]] = set()
 _lock = threading.Lock()
 
 
-def say_once(key: tuple[str, ...], level: int, message: str, *args: object) -> None:
-    """Log `message` unless this process has already logged something under `key`."""
+def say_once(key: tuple[str, ...], level: int, message: str, *args: object, exc: bool = False) -> None:
+    """Log `message` unless this process has already logged something under `key`; `exc` adds the traceback."""
     with _lock:
         if key in _said:
             return
         if len(_said) > 10_000:  # keys carry names of users' models: bounded all the same
             _said.clear()
         _said.add(key)
-    logger.log(level, message, *args)
+    logger.log(level, message, *args, exc_info=exc)

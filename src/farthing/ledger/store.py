@@ -18,6 +18,7 @@ from farthing.records import Budget, Rates, Usage
 
 __all__ = [
     "Bound",
+    "Clock",
     "Entry",
     "Grant",
     "Ledger",
@@ -31,6 +32,14 @@ __all__ = [
 ]
 
 Origin = Literal["code", "cli", "http", "config"]
+
+
+class Clock(Protocol):
+    """Tells the time; a deterministic one serves in tests."""
+
+    def time_ns(self) -> int:
+        """Nanoseconds since 1970 (UTC)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +256,10 @@ class Ledger(Protocol):
         """
         ...
 
+    def release(self, grant: Grant) -> bool:
+        """Give back the hold of a pending call and delete its row: something else books what it was for."""
+        ...
+
     def record(self, entry: Entry) -> tuple[str, bool]:
         """Book a finished call; (id of its row, True if it is new).
 
@@ -266,6 +279,10 @@ class Ledger(Protocol):
         """Book every pending call whose owner's lease has ended before `now_ns`; returns how many."""
         ...
 
+    def renew(self, now_ns: int) -> None:
+        """Prolong the lease under which this process holds money."""
+        ...
+
     def set_budget(self, budget: Budget, *, origin: Origin) -> None:
         """Store a standing budget under its name; a changed limit binds from the next reserve on.
 
@@ -276,6 +293,11 @@ class Ledger(Protocol):
 
     def remove_budget(self, name: str) -> bool:
         """Forget a standing budget; False if there was none."""
+        ...
+
+    def release_budget(self, name: str) -> bool:
+        """Give a budget whose limit was set at run time back to its declaration in code; False if there is
+        nothing to release."""
         ...
 
     def windows(self, *, at_ns: int | None = None) -> list[WindowRow]:

@@ -1,0 +1,113 @@
+"""How much the models of OpenAI take and give: a table of our own; the price source has no maxima of output.
+
+Read in November 2026: [L] litellm's model_prices_and_context_window.json, [G] the context windows in
+genai-prices 0.2.3, [V] the model pages of Vercel's AI Gateway. [O]: OpenAI's model pages
+(developers.openai.com/api/docs/models) as of the model's release, not read again. Where they differ, the
+larger figure stands if in doubt, because it bounds a hold.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from farthing.catalog.names import base_of_fine_tuned
+
+__all__ = ["Limits", "is_reasoning", "limits_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Tokens. `context_window` holds input and output; `max_output` is reasoning included."""
+
+    context_window: int
+    max_output: int
+    source: str
+
+
+_TABLE: dict[str, Limits] = {
+    "gpt-3.5-turbo": Limits(16_385, 4_096, "L G 2026-11"),
+    "gpt-35-turbo": Limits(16_385, 4_096, "L G 2026-11; Azure's spelling"),
+    "gpt-3.5-turbo-instruct": Limits(16_385, 4_097, "G; L has 8,192 of window"),
+    "gpt-4": Limits(8_192, 8_192, "O; L has 4,096 of output"),
+    "gpt-4-32k": Limits(32_768, 32_768, "O; G 32,000"),
+    "gpt-4-turbo": Limits(128_000, 4_096, "L G 2026-11"),
+    "gpt-4-0125": Limits(128_000, 4_096, "L G 2026-11"),
+    "gpt-4-1106": Limits(128_000, 4_096, "L G 2026-11"),
+    "gpt-4-vision": Limits(128_000, 4_096, "L G 2026-11"),
+    "gpt-4.1": Limits(1_047_576, 32_768, "L 2026-11"),
+    "gpt-4.5": Limits(128_000, 16_384, "O"),
+    "gpt-4o": Limits(128_000, 16_384, "L G 2026-11"),
+    "gpt-4o-2024-05-13": Limits(128_000, 4_096, "O; G 2026-11"),
+    "gpt-4o-mini": Limits(128_000, 16_384, "L G 2026-11"),
+    "gpt-4o-realtime": Limits(128_000, 4_096, "L 2026-11"),
+    "gpt-4o-mini-realtime": Limits(128_000, 4_096, "L 2026-11"),
+    "gpt-4o-transcribe": Limits(16_000, 2_000, "L G 2026-11"),
+    "gpt-4o-mini-transcribe": Limits(16_000, 2_000, "L G 2026-11"),
+    "chatgpt-4o": Limits(128_000, 16_384, "O; G 2026-11"),
+    "gpt-audio": Limits(128_000, 16_384, "L G 2026-11"),
+    "gpt-realtime": Limits(32_000, 4_096, "L G 2026-11"),
+    "gpt-realtime-2": Limits(128_000, 32_000, "L G 2026-11"),
+    "gpt-realtime-mini": Limits(128_000, 4_096, "L 2026-11"),
+    "codex-mini": Limits(200_000, 100_000, "O; G 2026-11"),
+    "computer-use-preview": Limits(8_192, 1_024, "L G 2026-11"),
+    "o1": Limits(200_000, 100_000, "L G 2026-11"),
+    "o1-mini": Limits(128_000, 65_536, "O; G 2026-11"),
+    "o1-preview": Limits(128_000, 32_768, "O; G 2026-11"),
+    "o3": Limits(200_000, 100_000, "L G 2026-11"),
+    "o4-mini": Limits(200_000, 100_000, "L G 2026-11"),
+    "gpt-5": Limits(400_000, 128_000, "L G 2026-11"),
+    "gpt-5-pro": Limits(400_000, 272_000, "O; L has 128,000 of output"),
+    "gpt-5-chat": Limits(128_000, 16_384, "L 2026-11"),
+    "gpt-5.1": Limits(400_000, 128_000, "L G 2026-11"),
+    "gpt-5.1-chat": Limits(128_000, 16_384, "L 2026-11"),
+    "gpt-5.2": Limits(400_000, 128_000, "L G 2026-11"),
+    "gpt-5.2-chat": Limits(128_000, 16_384, "L 2026-11"),
+    "gpt-5.3": Limits(128_000, 16_384, "L G 2026-11"),
+    "gpt-5.3-codex": Limits(400_000, 128_000, "L G 2026-11"),
+    "gpt-5.4": Limits(1_050_000, 128_000, "L G 2026-11"),
+    "gpt-5.4-mini": Limits(400_000, 128_000, "G; L has 1,050,000 of window"),
+    "gpt-5.4-nano": Limits(400_000, 128_000, "G; L has 1,050,000 of window"),
+    "gpt-5.5": Limits(1_050_000, 128_000, "L 2026-11"),
+    "gpt-5.6": Limits(1_050_000, 128_000, "L V 2026-11"),
+    "gpt-6": Limits(1_050_000, 128_000, "V G 2026-11"),
+    "gpt-6.1": Limits(1_050_000, 128_000, "G 2026-11; output as of gpt-6"),
+}
+
+_UNLISTED: tuple[tuple[re.Pattern[str], Limits], ...] = (
+    (
+        re.compile(r"^gpt-(?:[5-9]|\d{2,})(?=[-.:@]|$)"),
+        Limits(1_050_000, 128_000, "as the newest that are listed"),
+    ),
+    (re.compile(r"^o[1-9]\d?(?=[-:@]|$)"), Limits(200_000, 100_000, "as the o-series that is listed")),
+)
+"""A younger model of a known line: a hold without any bound would be worse than one after its elders."""
+
+_HYPHENATED = re.compile(r"^gpt-(\d)-(\d)(?=-|$)")
+_REASONING = re.compile(r"^(?:o[1-9]\d?|gpt-(?:[5-9]|\d{2,})(?:\.\d+)?|gpt-oss|codex-mini)(?=[-:@]|$)")
+_NOT_REASONING = re.compile(r"^gpt-5-(?:chat|image)")
+
+
+@lru_cache(maxsize=1024)
+def limits_of(model: str) -> Limits | None:
+    """The row of the longest name that a model's name is or goes on from with "-", ":" or "@"."""
+    plain = name = _plain(model)
+    while name:
+        if name in _TABLE:
+            return _TABLE[name]
+        name = name[: max(name.rfind("-"), name.rfind(":"), name.rfind("@"), 0)]
+    return next((limits for pattern, limits in _UNLISTED if pattern.match(plain)), None)
+
+
+@lru_cache(maxsize=1024)
+def is_reasoning(model: str) -> bool:
+    """Whether a model of OpenAI's reasons before it answers."""
+    name = _plain(model)
+    return bool(_REASONING.match(name)) and not _NOT_REASONING.match(name)
+
+
+def _plain(model: str) -> str:
+    """Lower case, the base of a fine-tuned model, "gpt-5.4" for Azure's "gpt-5-4"."""
+    name = model.strip().lower().rpartition("/")[2]
+    return _HYPHENATED.sub(r"gpt-\1.\2", base_of_fine_tuned(name) or name)

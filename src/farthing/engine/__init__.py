@@ -1,0 +1,28 @@
+"""The life of one call: reserve, send, settle; and what keeps that going in a process."""
+
+from farthing.engine.book import Hold, Made, ahold, entry_of, hold, reading_of
+from farthing.engine.call import Call
+from farthing.engine.core import Clock, Engine
+from farthing.engine.drivers import adrive, drive
+from farthing.engine.life import Answer, Deferred, Plan, Send, life
+from farthing.engine.receipts import receipt_of_row
+
+__all__ = [
+    "Answer",
+    "Call",
+    "Clock",
+    "Deferred",
+    "Engine",
+    "Hold",
+    "Made",
+    "Plan",
+    "Send",
+    "adrive",
+    "ahold",
+    "drive",
+    "entry_of",
+    "hold",
+    "life",
+    "reading_of",
+    "receipt_of_row",
+]

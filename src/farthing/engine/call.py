@@ -1,0 +1,249 @@
+"""One metered call between its reserve and its end, which comes exactly once."""
+
+from __future__ import annotations
+
+import os
+import threading
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from farthing import money, pricing, tokens
+from farthing.catalog import Catalog
+from farthing.engine.ends import cancels
+from farthing.guard import Held
+from farthing.ledger.store import Grant, Settlement
+from farthing.quote import Quote
+from farthing.records import Rates, Receipt, Usage
+from farthing.usage import Reading
+
+if TYPE_CHECKING:
+    from farthing.engine.core import Engine
+
+__all__ = ["Call", "Settle"]
+
+
+class Settle:
+    """A wish to book the end of a call. `hurry`: nobody may wait for it."""
+
+    __slots__ = ("end", "grant", "hurry", "void")
+
+    def __init__(self, grant: Grant | None, end: Settlement, *, void: bool, hurry: bool = False) -> None:
+        self.grant = grant
+        self.end = end
+        self.void = void
+        self.hurry = hurry
+
+
+class Call:
+    """One metered call. `finish` gives what is to be booked, to whoever comes first."""
+
+    __slots__ = (
+        "__weakref__",
+        "_once",
+        "attempts",
+        "base_url",
+        "engine",
+        "hold",
+        "pid",
+        "quote",
+        "request_id",
+        "server_known",
+        "settlement",
+        "started_mono",
+    )
+
+    def __init__(
+        self, engine: Engine, hold: Held, quote: Quote, base_url: str | None, *, server_known: bool
+    ) -> None:
+        self.engine = engine
+        self.hold = hold
+        self.quote = quote
+        self.base_url = base_url
+        self.server_known = server_known
+        self.attempts = 0
+        self.request_id: str | None = None
+        self.settlement: Settlement | None = None
+        self.started_mono = engine.clock.monotonic_ns()
+        self.pid = os.getpid()
+        self._once = threading.Lock()
+
+    @property
+    def ended(self) -> bool:
+        return self._once.locked()
+
+    def forget(self) -> bool:
+        """It shall never be booked; False if it was already."""
+        return self.pid == os.getpid() and self._once.acquire(blocking=False)
+
+    def finish(
+        self,
+        outcome: str,
+        reading: Reading | None = None,
+        *,
+        seen: str = "",
+        error: BaseException | None = None,
+        hurry: bool = False,
+    ) -> Settle | None:
+        """What is to be booked, the first time; None afterwards and in a forked child."""
+        if self.pid != os.getpid() or not self._once.acquire(blocking=False):
+            return None
+        end = self._settlement(outcome, reading, seen, error)
+        self.settlement = end
+        return Settle(self.hold.grant, end, void=outcome == "error", hurry=hurry)
+
+    def _settlement(
+        self, outcome: str, reading: Reading | None, seen: str, error: BaseException | None
+    ) -> Settlement:
+        asked = self.hold.reservation
+        held = self.hold.held
+        clock = self.engine.clock
+        end = Settlement(
+            outcome=outcome,
+            ended_ns=clock.time_ns(),
+            duration_ns=max(clock.monotonic_ns() - self.started_mono, 0),
+            cost=0,
+            counted=0,
+            cost_source="none",
+            usage=None,
+            usage_source="unknown",
+            rates=None,
+            provider=asked.provider,
+            attempts=max(self.attempts, 1),
+            capped_at=self.hold.cap,
+            request_id=self.request_id,
+            error=None if error is None else type(error).__name__,
+        )
+        if reading is not None:
+            end.response_id = reading.response_id
+            end.service_tier = reading.service_tier
+            end.model = reading.model and self.engine.catalog.canonical(reading.model, asked.provider)
+            end.units = reading.units
+            end.raw = reading.raw
+        if outcome == "error":
+            return end
+        rates = self._rates(end)
+        end.rates = rates
+        flags: list[str] = [*rates.flags]
+        if reading is not None and reading.clamped:
+            flags.append("clamped")
+        if outcome == "complete" and reading is not None and reading.suspect:
+            flags.append("suspect")
+            end.cost, end.counted, end.cost_source = None, held, "unpriced"
+            if reading.reported_nano is not None:
+                end.cost, end.cost_source = reading.reported_nano, "reported"
+        elif outcome == "complete" and reading is not None and (reading.usage or reading.reported_nano):
+            self._book(end, reading.usage, rates, reading.reported_nano)
+            end.usage_source = "reported" if reading.usage else "unknown"
+            end.counted = end.cost or 0
+        else:
+            self._book(end, self._estimated(reading, seen), rates, None)
+            end.usage_source = "estimated"
+            end.counted = end.cost or 0
+            if outcome == "unknown":
+                end.counted = max(held, end.counted)
+            elif outcome == "aborted":
+                end.counted = self._aborted(end, rates)
+        if end.cost is not None and end.cost > held:
+            end.overrun = end.cost - held
+            flags.append("overrun")
+        cap, usage = self.hold.cap, end.usage
+        if cap is not None and usage is not None and (usage.output_tokens or 0) > cap * self.quote.ask.choices:
+            flags.append("cap_ignored")
+            self.engine.quirks.ignores_cap(self.base_url, asked.model)
+        end.flags = flags
+        return end
+
+    def _rates(self, end: Settlement) -> Rates:
+        """Rates of the model and tier that were served; of what was asked for where nobody knows those."""
+        asked = self.hold.reservation
+        tier = end.service_tier or asked.service_tier
+        catalog: Catalog = self.engine.catalog
+        rates = catalog.rates(
+            end.model or asked.model,
+            provider=asked.provider,
+            base_url=self.base_url,
+            at_ns=asked.started_ns,
+            tier=tier,
+        )
+        if rates.status == "unpriced" and end.model not in (None, asked.model):
+            return catalog.rates(
+                asked.model, provider=asked.provider, base_url=self.base_url, at_ns=asked.started_ns, tier=tier
+            )
+        return rates
+
+    @staticmethod
+    def _book(end: Settlement, usage: Usage | None, rates: Rates, reported: int | None) -> None:
+        end.usage = usage
+        if reported is not None:
+            end.cost, end.cost_source = reported, "reported"
+        elif usage is None:
+            end.cost, end.cost_source = None, "unpriced"
+        else:
+            end.cost, end.cost_source, _ = pricing.total(usage, rates)
+
+    def _estimated(self, reading: Reading | None, seen: str) -> Usage:
+        """The prompt, and what was seen of the answer."""
+        prompt = self.quote.count.tokens
+        out = tokens.count_text(seen, self.quote.ask.model).tokens if seen else 0
+        if reading is not None and reading.usage is not None:
+            prompt = max(prompt, reading.usage.input_tokens or 0)
+            out = max(out, reading.usage.output_tokens or 0)
+        return Usage.trusted(input_tokens=prompt, output_tokens=out if self.quote.ask.route.caps else None)
+
+    def _aborted(self, end: Settlement, rates: Rates) -> int:
+        """A stream that was left: the hold, unless the provider is known to stop and nothing is unseen."""
+        held = self.hold.held
+        cost = end.cost or 0
+        if self.quote.reasoning or not cancels(end.provider, server_known=self.server_known):
+            return max(held, cost)
+        prompt = pricing.total(Usage.trusted(input_tokens=self.quote.count.tokens), rates)[0] or 0
+        return max(min(held, prompt + (cost - prompt) * 6 // 5), cost)
+
+    def receipt(self) -> Receipt:
+        """What it left.
+
+        Raises:
+            LookupError: if it has not ended yet.
+        """
+        end = self.settlement
+        if end is None:
+            raise LookupError("the call has not ended yet: read its stream to the end or close it")
+        asked = self.hold.reservation
+        usd = money.usd
+        cost: Decimal | None = None if end.cost is None else usd(end.cost)
+        return Receipt(
+            id=asked.id,
+            account=asked.account,
+            context=asked.context,  # type: ignore[arg-type]
+            tags=dict(asked.tags),
+            run=asked.run,
+            provider=end.provider,
+            requested_model=asked.requested_model,
+            model=end.model or asked.model,
+            operation=asked.operation,  # type: ignore[arg-type]
+            service_tier=end.service_tier or asked.service_tier,
+            outcome=end.outcome,  # type: ignore[arg-type]
+            attempts=end.attempts,
+            usage=end.usage,
+            usage_source=end.usage_source,  # type: ignore[arg-type]
+            cost=cost,
+            counted=usd(end.counted),
+            cost_source=end.cost_source,  # type: ignore[arg-type]
+            breakdown=pricing.price(
+                end.usage, end.rates, reported_nano=end.cost if end.cost_source == "reported" else None
+            )
+            if end.usage is not None and end.rates is not None
+            else None,
+            held=usd(self.hold.held),
+            overrun=None if end.overrun is None else usd(end.overrun),
+            capped_at=end.capped_at,
+            fallback_from=asked.fallback_from,
+            started_at=self.engine.aware(asked.started_ns),
+            duration=None if end.duration_ns is None else timedelta(microseconds=end.duration_ns // 1000),
+            request_id=end.request_id,
+            response_id=end.response_id,
+            transaction_id=asked.transaction_id,
+            error=end.error,
+            flags=(*self.hold.flags, *end.flags, *(() if self.hold.grant else ("ledger_error",))),
+        )

@@ -1,0 +1,419 @@
+"""What calls share in a process: the ledger, the catalog, the guard, and who does what has to wait."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+import weakref
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Protocol
+
+from farthing import tokens
+from farthing.catalog import Catalog
+from farthing.engine.courier import Courier
+from farthing.engine.quirks import Quirks
+from farthing.engine.receipts import Receipts
+from farthing.errors import LedgerError
+from farthing.guard import Guard, Refusal
+from farthing.ledger.store import Grant, Ledger, Reservation, Settlement, Short, Stale, StandingBudget
+from farthing.log import logger, say_once
+from farthing.settings import Policies, Who
+
+if TYPE_CHECKING:
+    from farthing.engine.call import Call, Settle
+
+__all__ = ["Clock", "Engine"]
+
+LEASE_CHECK_SECONDS = 200.0
+"""How often a process renews its lease and looks for calls that dead ones left."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_OVERDUE_MOST = 10_000
+
+
+class Clock(Protocol):
+    """Where time comes from; `time` is one."""
+
+    def time_ns(self) -> int: ...
+    def monotonic_ns(self) -> int: ...
+
+
+class Engine:
+    """Everything that a call needs besides itself. Usable from any thread and any event loop."""
+
+    def __init__(
+        self,
+        *,
+        open_ledger: Callable[[], Ledger],
+        catalog: Callable[[], Catalog],
+        policies: Policies,
+        clock: Clock,
+        ids: Callable[[], str],
+        who: Who,
+        enabled: bool = True,
+    ) -> None:
+        self.who = who
+        self.enabled = enabled
+        self._warm = False
+        self.policies = policies
+        self.clock = clock
+        self.ids = ids
+        self.guard = Guard(policies)
+        self.quirks = Quirks()
+        self.receipts = Receipts()
+        self.courier = Courier()
+        self._declared: list[StandingBudget] = []
+        self._open_ledger = open_ledger
+        self._open_catalog = catalog
+        self._ledger: Ledger | None = None
+        self._catalog: Catalog | None = None
+        self._opening = threading.RLock()
+        self._left: SimpleQueue[Callable[[], Settle | None]] = SimpleQueue()
+        self._overdue: deque[Settle] = deque(maxlen=_OVERDUE_MOST)
+        self._streams: dict[int, Callable[[], Settle | None]] = {}
+        self._keeper: threading.Thread | None = None
+        self._closed = threading.Event()
+        self._known: dict[str | None, bool] = {}
+        _engines.add(self)
+
+    # -- what calls use ------------------------------------------------------------------------------
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger, opened at first use.
+
+        Raises:
+            LedgerError: if it cannot be opened; the next use tries again.
+        """
+        ledger = self._ledger
+        if ledger is not None:
+            return ledger
+        with self._opening:
+            if self._ledger is None:
+                opened = self._open_ledger()
+                for standing in self._declared:
+                    opened.set_budget(standing.budget, origin=standing.origin)
+                self.guard.load(opened, fresh=True)
+                self._ledger = opened
+                self._keep_lease()
+            return self._ledger
+
+    @property
+    def catalog(self) -> Catalog:
+        """The prices, loaded at first use."""
+        catalog = self._catalog
+        if catalog is None:
+            with self._opening:
+                catalog = self._catalog = self._catalog or self._open_catalog()
+        return catalog
+
+    def declare(self, standing: StandingBudget) -> None:
+        """A standing budget that this program states; stored when the ledger is opened, or now if it is."""
+        with self._opening:
+            self._declared.append(standing)
+            self.guard.declare(standing)
+            if self._ledger is not None:
+                self._ledger.set_budget(standing.budget, origin=standing.origin)
+                self.guard.load(self._ledger, fresh=True)
+
+    def reachable(self) -> Ledger | None:
+        """The ledger if it can be opened; None otherwise, and `reserve` will say why."""
+        try:
+            return self.ledger
+        except LedgerError:
+            return None
+
+    def knows(self, base_url: str | None) -> bool:
+        """True if the address is one of a known provider."""
+        known = self._known.get(base_url)
+        if known is None:
+            known = bool(base_url) and self.catalog.provider_of("", base_url) is not None
+            if len(self._known) < _OVERDUE_MOST:
+                self._known[base_url] = known
+        return known
+
+    @staticmethod
+    def aware(ns: int) -> datetime:
+        """Nanoseconds since 1970 as a datetime in UTC."""
+        return _EPOCH + timedelta(microseconds=ns // 1000)
+
+    @staticmethod
+    def bug(doing: str) -> None:
+        """Log an error of our own, once for each place and kind. Call it while handling the exception.
+
+        Where it happened, not what it said: a message may hold a piece of a prompt.
+        """
+        kind, _, trace = sys.exc_info()
+        frame = traceback.extract_tb(trace)[-1]
+        name = kind.__name__ if kind else "error"
+        say_once(
+            ("bug", doing, name),
+            logging.ERROR,
+            "farthing failed while %s (%s at %s:%s in %s); your program goes on, the call may be missing in the "
+            "ledger",
+            doing,
+            name,
+            frame.filename,
+            frame.lineno,
+            frame.name,
+        )
+
+    # -- what drivers ask for ------------------------------------------------------------------------
+
+    def perform(self, want: Reservation | Refusal | Settle) -> Grant | Short | Stale | None:
+        """Do what a call's life wishes of the ledger, in this thread."""
+        if type(want) is Reservation:
+            if not self._left.empty():
+                self.sweep()
+            return self.ledger.reserve(want)
+        if type(want) is Refusal:
+            self._count(want)
+        else:
+            self.settle(want)  # type: ignore[arg-type]
+        return None
+
+    async def aperform(self, want: Reservation | Refusal | Settle) -> Grant | Short | Stale | None:
+        """The same from a coroutine: the courier waits."""
+        if type(want) is not Reservation and getattr(want, "hurry", False):
+            self.courier.post(lambda: self.perform(want))
+            return None
+        answer: Grant | Short | Stale | None = await self.courier.bring(
+            lambda: self.perform(want), self._orphaned
+        )
+        return answer
+
+    def settle(self, want: Settle) -> None:
+        """Book the end of a call. Never raises: what cannot be booked now is tried again later."""
+        if want.grant is None:
+            return
+        try:
+            if self._overdue:
+                self._retry()
+            self.ledger.settle(want.grant, want.end, void=want.void)
+        except LedgerError as error:
+            self._overdue.append(want)
+            say_once(
+                ("settle", type(error).__name__),
+                logging.ERROR,
+                "the end of a call could not be booked and will be tried again: %s",
+                error,
+            )
+        except Exception:
+            self._overdue.append(want)
+            self.bug("booking the end of a call")
+
+    def release(self, grant: Grant) -> None:
+        """Give a hold back without leaving a row. Never raises."""
+        try:
+            self.ledger.release(grant)
+        except Exception:
+            self.bug("releasing a hold")
+
+    def _retry(self) -> None:
+        for _ in range(len(self._overdue)):
+            late = self._overdue.popleft()
+            try:
+                assert late.grant is not None  # noqa: S101  only those are kept
+                self.ledger.settle(late.grant, late.end, void=late.void)
+            except Exception:
+                self._overdue.appendleft(late)
+                raise
+
+    def _count(self, refusal: Refusal) -> None:
+        try:
+            self.ledger.refused(
+                day_ns=refusal.at_ns,
+                account=refusal.account,
+                model=refusal.model,
+                budget=refusal.budget,
+                reason=refusal.reason,
+            )
+        except LedgerError as error:
+            say_once(("refusal",), logging.WARNING, "a refusal could not be counted: %s", error)
+
+    def _orphaned(self, answer: object) -> None:
+        """A reserve was committed for a task that has been cancelled: nothing was sent, so it is voided."""
+        if isinstance(answer, Grant):
+            self.courier.post(lambda: self._void(answer))
+
+    def _void(self, grant: Grant) -> None:
+        end = Settlement(
+            outcome="error",
+            ended_ns=self.clock.time_ns(),
+            duration_ns=None,
+            cost=0,
+            counted=0,
+            cost_source="none",
+            usage=None,
+            usage_source="unknown",
+            rates=None,
+            error="CancelledError",
+        )
+        try:
+            self.ledger.settle(grant, end, void=True)
+        except Exception:
+            self.bug("voiding a cancelled call")
+
+    # -- streams that nobody ends --------------------------------------------------------------------
+
+    def watch(self, call: Call, abandon: Callable[[], Settle | None]) -> None:
+        """A stream is open: `abandon` gives its end if the process exits first."""
+        self._streams[id(call)] = abandon
+
+    def unwatch(self, call: Call) -> None:
+        """The stream has ended."""
+        self._streams.pop(id(call), None)
+
+    def leave(self, abandon: Callable[[], Settle | None]) -> None:
+        """From a finalizer, which may run on a thread that holds any lock: only queue it."""
+        self._left.put(abandon)
+
+    def sweep(self) -> None:
+        """Book the streams that were garbage-collected."""
+        while True:
+            try:
+                abandon = self._left.get_nowait()
+            except Empty:
+                return
+            self.book_left(abandon)
+
+    def book_left(self, abandon: Callable[[], Settle | None]) -> None:
+        """Book one stream that was left."""
+        try:
+            want = abandon()
+            if want is not None:
+                self.settle(want)
+        except Exception:
+            self.bug("booking a stream that was left")
+
+    # -- the process ---------------------------------------------------------------------------------
+
+    def warm(self) -> None:
+        """Load what the first call needs: the ledger, the prices and the tokens of the usual models.
+
+        Raises:
+            LedgerError: if the ledger cannot be opened; the rest is loaded all the same.
+        """
+        tokens.warm()
+        self.catalog.rates("gpt-4o", at_ns=self.clock.time_ns())
+        self._warm = True
+        _ = self.ledger
+
+    async def awarm(self) -> None:
+        """The same, once, without blocking an event loop; a ledger that cannot be opened is met later."""
+        if not self._warm:
+            with contextlib.suppress(LedgerError):
+                await self.courier.bring(self.warm, _ignore)
+
+    def _keep_lease(self) -> None:
+        if self._keeper is None:
+            self._keeper = threading.Thread(
+                target=_keep_lease,
+                args=(weakref.ref(self), self._left, self._closed),
+                name="farthing-lease", daemon=True
+            )
+            self._keeper.start()
+
+    def tick(self) -> None:
+        """Renew the lease of this process and book what dead ones left."""
+        if self._ledger is None:
+            return
+        try:
+            now = self.clock.time_ns()
+            self._ledger.renew(now)
+            self._ledger.expire(now)
+            self.sweep()
+        except Exception:
+            self.bug("renewing the lease")
+
+    def drain(self) -> None:
+        """Settle every open stream, and do all that is queued. No thread is needed afterwards."""
+        for key in list(self._streams):
+            abandon = self._streams.pop(key, None)
+            if abandon is not None:
+                self.book_left(abandon)
+        self.sweep()
+        self.courier.stop()
+        try:
+            if self._overdue:
+                self._retry()
+        except Exception:
+            self.bug("booking what was overdue")
+
+    def close(self) -> None:
+        """Settle what is open and release the ledger."""
+        self._closed.set()
+        self._left.put(_nothing)
+        self.drain()
+        with self._opening:
+            ledger, self._ledger = self._ledger, None
+        if ledger is not None:
+            ledger.close()
+
+    def forked(self) -> None:
+        """In a child: threads, queues and open streams are the parent's."""
+        self.courier = Courier()
+        self._keeper = None
+        self._closed = threading.Event()
+        self._opening = threading.RLock()
+        self._left = SimpleQueue()
+        self._overdue.clear()
+        self._streams = {}
+        if self._ledger is not None:
+            self._keep_lease()
+
+
+def _keep_lease(engine: weakref.ref[Engine], left: SimpleQueue[Any], closed: threading.Event) -> None:
+    """Renew the lease from time to time, and book streams that were garbage-collected as soon as they are."""
+    due = time.monotonic() + LEASE_CHECK_SECONDS
+    while True:
+        abandon = None
+        with contextlib.suppress(Empty):
+            abandon = left.get(timeout=max(due - time.monotonic(), 0))
+        alive = engine()
+        if alive is None or closed.is_set():
+            return
+        if abandon is not None:
+            alive.book_left(abandon)
+        if time.monotonic() >= due:
+            alive.tick()
+            due = time.monotonic() + LEASE_CHECK_SECONDS
+        del alive, abandon
+
+
+def _nothing() -> None:
+    """Wakes the keeper."""
+
+
+def _ignore(_: object) -> None:
+    """What nobody waits for any more."""
+
+
+_engines: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+@atexit.register
+def _at_exit() -> None:
+    for engine in list(_engines):
+        try:
+            engine.drain()
+        except Exception:  # noqa: BLE001  the interpreter is going down; the lease covers the rest
+            logger.debug("draining at exit failed", exc_info=True)
+
+
+def _in_child() -> None:
+    for engine in list(_engines):
+        engine.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

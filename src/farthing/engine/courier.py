@@ -1,0 +1,100 @@
+"""A thread that waits for the ledger so that event loops need not.
+
+Jobs are done in order. What an awaiting task gives up on is done all the same, and its result handed to
+`orphan`: a reserve that was committed for a cancelled task has to be voided.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any
+
+__all__ = ["Courier"]
+
+Job = Callable[[], Any]
+Deliver = Callable[[Any, BaseException | None], None]
+
+
+class Courier:
+    """One daemon thread, started when it is first needed, and again after a fork."""
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[tuple[Job, Deliver | None] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._stopped = False
+
+    def post(self, job: Job, deliver: Deliver | None = None) -> None:
+        """Have a job done; nobody waits. Inline once the courier has been stopped."""
+        if self._stopped:
+            _do(job, deliver)
+            return
+        if self._thread is None:
+            self._start()
+        self._jobs.put((job, deliver))
+
+    async def bring(self, job: Job, orphan: Callable[[Any], None]) -> Any:
+        """Have a job done and wait for its result, which goes to `orphan` if the task is cancelled meanwhile."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+
+        def arrive(result: Any, error: BaseException | None) -> None:
+            if future.cancelled():
+                if error is None:
+                    orphan(result)
+            elif error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        def deliver(result: Any, error: BaseException | None) -> None:
+            try:
+                loop.call_soon_threadsafe(arrive, result, error)
+            except RuntimeError:  # the loop was closed meanwhile
+                if error is None:
+                    orphan(result)
+
+        self.post(job, deliver)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                orphan(future.result())
+            raise
+
+    def stop(self) -> None:
+        """Do what is queued, then nothing more: later jobs are done by whoever posts them."""
+        thread, self._stopped = self._thread, True
+        if thread is not None and thread is not threading.current_thread():
+            self._jobs.put(None)
+            thread.join(timeout=10)
+        with contextlib.suppress(Empty):
+            while True:
+                job = self._jobs.get_nowait()
+                if job is not None:
+                    _do(*job)
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="farthing-ledger", daemon=True)
+                thread.start()
+                self._thread = thread
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            _do(*job)
+
+
+def _do(job: Job, deliver: Deliver | None) -> None:
+    result, error = None, None
+    try:
+        result = job()
+    except BaseException as caught:  # noqa: BLE001  it belongs to whoever waits for the job
+        error = caught
+    if deliver is not None:
+        deliver(result, error)

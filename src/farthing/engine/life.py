@@ -1,0 +1,183 @@
+"""The life of one call, written once: what it wants done is yielded, and done by a driver of either colour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+from farthing import quote, wire
+from farthing.engine.call import Call, Settle
+from farthing.engine.core import Engine
+from farthing.engine.ends import outcome_of, status_of
+from farthing.errors import FarthingError, Unmeterable
+from farthing.guard import Refusal
+from farthing.ledger.store import Reservation
+from farthing.settings import Who
+from farthing.usage import Reading
+
+__all__ = ["Answer", "Deferred", "Plan", "Send", "life"]
+
+
+class Send:
+    """A wish to send the request with this body; None sends it as the caller made it."""
+
+    __slots__ = ("body", "call")
+
+    def __init__(self, call: Call | None, body: dict[str, Any] | None) -> None:
+        self.call = call
+        self.body = body
+
+
+class Deferred:
+    """The answer is a stream: it settles the call itself when it ends."""
+
+    __slots__ = ()
+
+
+@dataclass(slots=True)
+class Answer:
+    """What an answer that is here whole says of itself."""
+
+    reading: Reading
+    seen: Callable[[], str]
+    request_id: str | None = None
+
+
+@dataclass(slots=True)
+class Plan:
+    """One request, with what its client knows about it.
+
+    Attributes:
+        observe: looks at what the SDK returned, without changing it; attaches itself to a stream. Its second
+            argument tells whether a usage chunk that nobody asked for has to be swallowed.
+    """
+
+    ask: wire.Ask
+    extra: Any
+    who: Who
+    provider: str | None
+    base_url: str | None
+    observe: Callable[[Any, Call, bool], Answer | Deferred]
+
+
+Want = Reservation | Refusal | Send | Settle
+
+
+def life(engine: Engine, plan: Plan) -> Generator[Want, Any, Any]:
+    """Reserve, send, settle. Returns what the SDK returned, raises what it raised, or a refusal."""
+    try:
+        call, body, asked_usage = yield from _begin(engine, plan)
+    except FarthingError:
+        raise
+    except Exception:
+        engine.bug("preparing a call")
+        if any(bound.hard for bound in plan.who.budgets):
+            raise Unmeterable("farthing could not prepare this call and a hard budget binds it") from None
+        return (yield Send(None, None))
+    while True:
+        try:
+            result = yield Send(call, body)
+        except BaseException as error:
+            if body is not None and _refuses_ours(engine, plan, call, error, asked_usage=asked_usage):
+                body, asked_usage = _body(engine, plan, call)
+                continue
+            yield from _failed(call, error)
+            raise
+        break
+    try:
+        answer = plan.observe(result, call, asked_usage)
+    except Exception:
+        engine.bug("reading an answer")
+        answer = Answer(Reading(usage=None), str)
+    if isinstance(answer, Answer):
+        call.request_id = answer.request_id
+        settle = _guarded(engine, call, answer)
+        if settle is not None:
+            yield settle
+    engine.receipts.keep(result, call)
+    return result
+
+
+def _begin(
+    engine: Engine, plan: Plan
+) -> Generator[Want, Any, tuple[Call, dict[str, Any] | None, bool]]:
+    now = engine.clock.time_ns()
+    policies = engine.policies
+    quoted = quote.quote(
+        plan.ask,
+        engine.catalog,
+        provider=plan.provider,
+        base_url=plan.base_url,
+        at_ns=now,
+        output_cap=policies.output_cap,
+        min_output=policies.min_output_tokens,
+    )
+    if engine.quirks.cap_is_ignored(plan.base_url, quoted.model):
+        quoted.least = quoted.cap
+    hold = yield from engine.guard.acquire(
+        engine.reachable(), quoted, plan.who, call_id=engine.ids(), now_ns=now
+    )
+    call = Call(engine, hold, quoted, plan.base_url, server_known=engine.knows(plan.base_url))
+    body, asked_usage = _body(engine, plan, call)
+    return call, body, asked_usage
+
+
+def _body(engine: Engine, plan: Plan, call: Call) -> tuple[dict[str, Any] | None, bool]:
+    """The body to send, and whether we asked for usage; None if nothing is to be changed."""
+    ask, hold = plan.ask, call.hold
+    body: dict[str, Any] | None = None
+    if hold.cap is not None:
+        field = engine.quirks.cap_field(plan.base_url, ask.model) or wire.cap_field(
+            ask.route, reasoning=call.quote.reasoning
+        )
+        if field is not None:
+            body = wire.with_cap(ask.sent, field, hold.cap)
+    if hold.tool_calls is not None:
+        body = {**(body or ask.sent), "max_tool_calls": hold.tool_calls}
+    if ask.stream and ask.route.asks_usage and engine.policies.inject_usage:
+        if not engine.quirks.refuses_usage(plan.base_url):
+            asking = wire.with_usage_asked(body or ask.sent, plan.extra)
+            if asking is not None:
+                return asking, True
+    return body, False
+
+
+def _refuses_ours(
+    engine: Engine, plan: Plan, call: Call, error: BaseException, *, asked_usage: bool
+) -> bool:
+    """True if the server refused a field that we wrote: it is remembered, and asked once more without it."""
+    if status_of(error) not in (400, 422):
+        return False
+    said = str(getattr(error, "message", "") or error)
+    if asked_usage and "stream_options" in said:
+        return engine.quirks.note_refuses_usage(plan.base_url)
+    if call.hold.cap is not None:
+        for field in plan.ask.route.caps:
+            if field in said:
+                return engine.quirks.note_refused_cap(plan.base_url, plan.ask.model, field, plan.ask.route.caps)
+    return False
+
+
+def _failed(call: Call, error: BaseException) -> Generator[Want, Any, None]:
+    try:
+        # What is cancelled or interrupted must not be made to wait.
+        hurry = not isinstance(error, Exception)
+        call.request_id = getattr(error, "request_id", None)
+        settle = call.finish(outcome_of(error, sent=call.attempts > 0), error=error, hurry=hurry)
+    except Exception:
+        call.engine.bug("booking a failed call")
+        return
+    if settle is not None:
+        yield settle
+
+
+def _guarded(engine: Engine, call: Call, answer: Answer) -> Settle | None:
+    """The settle of a whole answer; nothing that goes wrong here may reach the caller, who has paid."""
+    try:
+        reading = answer.reading
+        seen = "" if reading.usage is not None or reading.suspect else answer.seen()
+        return call.finish("complete", reading, seen=seen)
+    except Exception:
+        engine.bug("booking an answer")
+        return None

@@ -1,0 +1,290 @@
+"""Money held while a call runs: which budgets bind it, how much it sets aside, when it is refused.
+
+The rules: a hold is the most that the call may cost. A call without a cap of its own asks for [lo, hi]
+and is given a share of what is left; the share becomes an output cap in the request.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from farthing import limits, money
+from farthing.errors import InsufficientCredits, LedgerError, Unbounded, UnpricedModel
+from farthing.ledger.store import Bound, Grant, Ledger, Reservation, Short, Stale, StandingBudget
+from farthing.log import logger, say_once
+from farthing.quote import Quote
+from farthing.settings import Policies, Who
+
+__all__ = ["Guard", "Held", "Refusal"]
+
+_MATCHES = 4_096
+
+
+@dataclass(slots=True)
+class Held:
+    """What a call may be sent with.
+
+    Attributes:
+        grant: None if the ledger could not be used and the call goes on without it.
+        cap: the output cap to write into the request; None to leave the request alone.
+        tool_calls: `max_tool_calls` to write; None to leave it alone.
+    """
+
+    reservation: Reservation
+    grant: Grant | None
+    held: int
+    cap: int | None
+    tool_calls: int | None
+    flags: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Refusal:
+    """A refusal to be counted."""
+
+    at_ns: int
+    account: str
+    model: str
+    budget: str
+    reason: str
+
+
+class Guard:
+    """Binds calls to budgets and holds their money in a ledger."""
+
+    def __init__(self, policies: Policies) -> None:
+        self.policies = policies
+        self._epoch = -1
+        self._standing: tuple[tuple[StandingBudget, int], ...] = ()
+        self._matches: dict[object, tuple[Bound, ...]] = {}
+
+    def declare(self, standing: StandingBudget) -> None:
+        """A budget that binds also while the ledger cannot be read."""
+        self._standing = (*self._standing, (standing, standing.budget.limit_nano))
+        self._matches = {}
+
+    @property
+    def epoch(self) -> int:
+        """Of the standing budgets that are matched."""
+        return self._epoch
+
+    def load(self, ledger: Ledger, *, fresh: bool = False) -> None:
+        """Take over the standing budgets as the ledger has them."""
+        epoch, standing = ledger.standing(fresh=fresh)
+        if epoch != self._epoch:
+            self._standing = tuple((s, s.budget.limit_nano) for s in standing)
+            self._matches = {}
+            self._epoch = epoch
+
+    def bounds(self, who: Who, *, provider: str | None, model: str) -> tuple[Bound, ...]:
+        """Every budget that binds a call, standing and attached."""
+        tags = who.tags or {}
+        account = who.account or "default"
+        context = who.context or "customer"
+        found: tuple[Bound, ...] = ()
+        if self._standing:
+            key = (account, context, provider, model, *tags.items())
+            known = self._matches.get(key)
+            if known is None:
+                every = [
+                    Bound(s.budget.name, s.budget, "", limit, False)  # noqa: FBT003  a record's field
+                    for s, limit in self._standing
+                ]
+                known = tuple(_matching(every, account, context, provider, model, tags))
+                if len(self._matches) >= _MATCHES:
+                    self._matches = {}
+                self._matches[key] = known
+            found = known
+        if who.budgets:
+            found += tuple(_matching(who.budgets, account, context, provider, model, tags))
+        return found
+
+    def acquire(
+        self, ledger: Ledger | None, quoted: Quote, who: Who, *, call_id: str, now_ns: int
+    ) -> Generator[Reservation | Refusal, Grant | Short | Stale | None, Held]:
+        """Held the call's money. Yields what the ledger is asked for, returns the hold.
+
+        Raises:
+            InsufficientCredits, UnpricedModel, Unbounded: the call must not be sent.
+            LedgerError: the ledger cannot be used and a hard budget binds the call.
+        """
+        fresh = False
+        while True:
+            if ledger is not None and (fresh or self._epoch < 0):
+                self.load(ledger, fresh=fresh)
+            bounds = self.bounds(who, provider=quoted.provider, model=quoted.model)
+            hard = any(bound.hard for bound in bounds)
+            flags = yield from self._allowed(quoted, who, bounds, now_ns) if hard else self._noted(quoted)
+            wanted = self._wanted(quoted, who, bounds, flags, call_id=call_id, now_ns=now_ns, hard=hard)
+            try:
+                answer = yield wanted
+            except LedgerError as error:
+                if hard and self.policies.on_ledger_error == "refuse":
+                    raise
+                say_once(
+                    ("ledger", type(error).__name__),
+                    logging.ERROR,
+                    "calls go on but are not booked: %s",
+                    error,
+                )
+                cap = self._cap(quoted, wanted, wanted.hi, hard=hard)
+                return Held(wanted, None, wanted.hi, cap, quoted.tool_calls if hard else None, flags)
+            if isinstance(answer, Stale):
+                fresh = True
+                continue
+            if isinstance(answer, Short):
+                yield Refusal(now_ns, wanted.account, wanted.model, answer.bound.identity, "budget")
+                raise refusal(answer, wanted, now_ns)
+            assert isinstance(answer, Grant)  # noqa: S101  the ledger answers nothing else
+            cap = self._cap(quoted, wanted, answer.held, hard=hard)
+            return Held(wanted, answer, answer.held, cap, quoted.tool_calls if hard else None, flags)
+
+    def _wanted(
+        self,
+        quoted: Quote,
+        who: Who,
+        bounds: tuple[Bound, ...],
+        flags: tuple[str, ...],
+        *,
+        call_id: str,
+        now_ns: int,
+        hard: bool,
+    ) -> Reservation:
+        hi = quoted.hi
+        elastic = hard and self.policies.on_tight == "cap"
+        return Reservation(
+            id=call_id,
+            started_ns=now_ns,
+            account=who.account or "default",
+            context=who.context or "customer",
+            tags=who.tags or {},
+            run=who.run,
+            provider=quoted.provider,
+            requested_model=quoted.ask.model,
+            model=quoted.model,
+            operation=quoted.ask.route.operation,
+            service_tier=quoted.ask.tier,
+            lo=quoted.lo if elastic else hi,
+            hi=hi,
+            expected=quoted.expected,
+            input_tokens=quoted.count.tokens,
+            rates=quoted.rates,
+            epoch=self._epoch,
+            bounds=bounds,
+            flags=flags,
+        )
+
+    def _cap(self, quoted: Quote, wanted: Reservation, held: int, *, hard: bool) -> int | None:
+        """The cap to write: what the grant affords, or a configured or assumed one; None for none."""
+        if quoted.capped_by_caller or not quoted.ask.route.caps:
+            return None
+        if held < wanted.hi:
+            cap = quoted.cap_for(held)
+            logger.info(
+                "%s: output capped at %d tokens, which is what the budget affords", quoted.ask.model, cap
+            )
+            return cap
+        if self.policies.output_cap is not None or (hard and quoted.cap_assumed):
+            return quoted.cap
+        return None
+
+    def _noted(self, quoted: Quote) -> Generator[Refusal, None, tuple[str, ...]]:
+        if not quoted.priced:
+            say_unpriced(quoted.ask.model)
+        return ()
+        yield  # a generator like its twin
+
+    def _allowed(
+        self, quoted: Quote, who: Who, bounds: Sequence[Bound], now_ns: int
+    ) -> Generator[Refusal, None, tuple[str, ...]]:
+        """Flags of a call that a hard budget binds, or a refusal where its cost has no bound."""
+        model = quoted.ask.model
+        budget = next(bound.budget.name for bound in bounds if bound.hard)
+        flags: list[str] = []
+        if not quoted.priced:
+            if self.policies.on_unpriced == "refuse":
+                yield Refusal(now_ns, who.account or "default", quoted.model, budget, "unpriced")
+                raise UnpricedModel(
+                    f"no price is known for model {model!r}, so budget {budget!r} cannot hold money for it; "
+                    f"state one with Meter(prices=...), or allow it with on_unpriced='allow'"
+                )
+            flags.append("unpriced_allowed")
+        if quoted.unbounded:
+            if self.policies.on_unbounded == "refuse":
+                yield Refusal(now_ns, who.account or "default", quoted.model, budget, "unbounded")
+                raise Unbounded(
+                    f"the call to {model!r} may run hosted tools without a limit, so budget {budget!r} cannot "
+                    f"bound it; set max_tool_calls, or allow it with on_unbounded='allow'"
+                )
+            flags.append("unbounded_allowed")
+        return tuple(flags)
+
+
+def _matching(
+    every: Sequence[Bound],
+    account: str,
+    context: str,
+    provider: str | None,
+    model: str,
+    tags: Mapping[str, str],
+) -> Iterator[Bound]:
+    for bound in every:
+        budget = bound.budget
+        if not limits.matches(
+            budget, account=account, context=context, provider=provider, model=model, tags=tags
+        ):
+            continue
+        if budget.per is None:
+            yield bound
+            continue
+        part = limits.key_of(budget, account=account, tags=tags)
+        if part is not None:
+            key = f"{bound.key}/{part}" if bound.key else part
+            yield Bound(bound.identity, budget, key, bound.limit, bound.attached)
+
+
+def say_unpriced(model: str) -> None:
+    """Once per model: no price is known, and what can be done."""
+    say_once(
+        ("unpriced", model),
+        logging.WARNING,
+        "no price is known for model %r: its calls are booked with their tokens and an unknown cost; "
+        "state a price with Meter(prices={%r: {'input': ..., 'output': ...}}) (USD per million tokens)",
+        model,
+        model,
+    )
+
+
+def refusal(short: Short, wanted: Reservation, now_ns: int) -> InsufficientCredits:
+    """The error for a window that has too little left, in one sentence with what to do."""
+    budget = short.bound.budget
+    remaining = short.limit - short.spent - short.held
+    transient = short.limit - short.spent >= wanted.lo
+    resets_at = None if short.ends_ns is None else datetime.fromtimestamp(short.ends_ns / 1e9, UTC)
+    if transient:
+        advice = "running calls hold the rest: try again when they have ended"
+    elif resets_at is not None:
+        advice = f"wait until {resets_at:%Y-%m-%d %H:%M} UTC, raise the limit, or ask for less output"
+    else:
+        advice = "raise the limit, or ask for less output"
+    return InsufficientCredits(
+        f"a call to {wanted.requested_model} needs {money.show(wanted.lo)} but budget {budget.name!r} has "
+        f"{money.show(max(remaining, 0))} of {money.show(short.limit)} left "
+        f"({money.show(short.spent)} spent, {money.show(short.held)} held by running calls); {advice}",
+        kind="budget",
+        budget=budget.name,
+        limit=money.usd(short.limit),
+        spent=money.usd(short.spent),
+        held=money.usd(short.held),
+        remaining=money.usd(remaining),
+        required=money.usd(wanted.lo),
+        account=wanted.account,
+        model=wanted.requested_model,
+        resets_at=resets_at,
+        retry_after=None if resets_at is None or transient else max((short.ends_ns or 0) - now_ns, 0) / 1e9,
+        transient=transient,
+        shared=not (short.bound.attached or budget.account == wanted.account or budget.per == "account"),
+    )

@@ -1,0 +1,7 @@
+"""Where calls are seen: clients, streams, decorated functions, scopes."""
+
+from farthing.intercept.clients import Metered, metered_by, unwrap, wrap
+from farthing.intercept.decorate import Tracker
+from farthing.intercept.scopes import Scope
+
+__all__ = ["Metered", "Scope", "Tracker", "metered_by", "unwrap", "wrap"]

@@ -1,0 +1,282 @@
+"""Clients, metered at the one method that every request of every resource goes through.
+
+`client.request` is overridden in a subclass to which the client is moved in place; SDKs are told by shape
+and none is imported. Where a client refuses to change its class, the method is wrapped on the instance.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import threading
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import wrapt
+
+from farthing import usage, wire
+from farthing.engine import Answer, Call, Deferred, Engine, Plan, Send, adrive, drive, life
+from farthing.errors import FarthingError
+from farthing.intercept.streams import attach
+from farthing.settings import Who, current, resolve
+
+__all__ = ["Metered", "metered_by", "unwrap", "wrap"]
+
+T = TypeVar("T")
+
+_STATE = "_farthing"
+
+_classes: dict[type, type] = {}
+_making = threading.Lock()
+_sending: ContextVar[Call | None] = ContextVar("farthing_sending", default=None)
+
+
+class Metered:
+    """What a wrapped client knows: its engine and its settings. Replaced whole when they change."""
+
+    __slots__ = ("base_url", "find", "owner", "pinned", "provider", "who")
+
+    def __init__(
+        self,
+        find: Callable[[], Engine],
+        who: Who,
+        *,
+        owner: object,
+        provider: str | None,
+        pinned: bool,
+    ) -> None:
+        self.find = find
+        self.who = who
+        self.owner = owner
+        self.provider = provider
+        self.base_url: str | None = None
+        self.pinned = pinned
+
+    def plan(self, options: Any, meter_who: Who) -> Plan | None:
+        """The plan of a request that may cost money; None for any other."""
+        ask = wire.read_request(options.method, options.url, options.json_data, getattr(options, "extra_json", None))
+        if ask is None:
+            return None
+        frame = current.get()
+        if frame is not None:
+            frame.mark()
+        return Plan(
+            ask,
+            getattr(options, "extra_json", None),
+            resolve(self.who, meter_who, pinned=self.pinned),
+            self.provider,
+            self.base_url,
+            _observe,
+        )
+
+
+def wrap(client: T, state: Metered) -> T:
+    """Meter a client in place.
+
+    Raises:
+        FarthingError: if it has no method `request`, as clients built by Stainless have.
+    """
+    if inspect.isclass(client) or not callable(getattr(client, "request", None)):
+        raise FarthingError(
+            f"{type(client).__name__} has no method 'request': wrap an OpenAI() or AsyncOpenAI() client"
+        )
+    state.base_url = _base_url_of(client)
+    if _STATE in vars(client):
+        vars(client)[_STATE] = state
+        return client
+    vars(client)[_STATE] = state
+    cls = type(client)
+    try:
+        client.__class__ = _metered_class(cls)
+    except TypeError:
+        _wrap_instance(client)
+    return client
+
+
+def unwrap(client: T) -> T:
+    """Undo `wrap`; a client that is not wrapped is returned as it is."""
+    if vars(client).pop(_STATE, None) is None:
+        return client
+    original = getattr(type(client), "_farthing_original", None)
+    if original is None:
+        vars(client).pop("request", None)
+    else:
+        client.__class__ = original
+    return client
+
+
+def metered_by(client: object) -> Metered | None:
+    """The state of a wrapped client; None for any other."""
+    try:
+        state = vars(client).get(_STATE)
+    except TypeError:
+        return None
+    return state if isinstance(state, Metered) else None
+
+
+def _metered_class(cls: type) -> type:
+    with _making:
+        made = _classes.get(cls)
+        if made is None:
+            made = _classes[cls] = _make(cls)
+    return made
+
+
+def _make(cls: Any) -> type:
+    """A subclass whose requests are metered. It has one base and no slots, so that instances can move to it."""
+    is_async = inspect.iscoroutinefunction(cls.request)
+
+    def request(self: Any, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
+        def send(opts: Any) -> Any:
+            return cls.request(self, cast_to, opts, *args, **kwargs)
+
+        return _metered_call(vars(self).get(_STATE), options, send)
+
+    async def arequest(self: Any, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
+        def send(opts: Any) -> Any:
+            return cls.request(self, cast_to, opts, *args, **kwargs)
+
+        return await _metered_acall(vars(self).get(_STATE), options, send)
+
+    def copied(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return _follow(cls.copy(self, *args, **kwargs), vars(self).get(_STATE))
+
+    def prepare(self: Any, request: Any) -> Any:
+        call = _sending.get()
+        if call is not None:
+            call.attempts += 1
+        return cls._prepare_request(self, request)  # noqa: SLF001  the base client's documented hook
+
+    body: dict[str, Any] = {
+        "__module__": cls.__module__,
+        "__qualname__": cls.__qualname__,
+        "__doc__": cls.__doc__,
+        "_farthing_original": cls,
+        "request": arequest if is_async else request,
+    }
+    if hasattr(cls, "copy"):
+        body["copy"] = copied
+        body["with_options"] = copied
+    if hasattr(cls, "_prepare_request"):
+        body["_prepare_request"] = prepare
+    return type(cls)(cls.__name__, (cls,), body)
+
+
+def _follow(client: Any, state: Metered | None) -> Any:
+    """A copy of a client is metered as its original, at the address that it now has."""
+    if state is None:
+        return client
+    made = Metered(
+        state.find, state.who, owner=state.owner, provider=state.provider, pinned=state.pinned
+    )
+    return wrap(client, made)
+
+
+def _base_url_of(client: Any) -> str | None:
+    """The address of a client as text; None if it has none."""
+    url = getattr(client, "base_url", None)
+    return None if url is None else str(url)
+
+
+def _wrap_instance(client: Any) -> None:
+    """For clients that cannot change their class."""
+    is_async = inspect.iscoroutinefunction(client.request)
+
+    def around(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        cast_to, options, *rest = args
+
+        def send(opts: Any) -> Any:
+            return wrapped(cast_to, opts, *rest, **kwargs)
+
+        state = vars(client).get(_STATE)
+        return _metered_acall(state, options, send) if is_async else _metered_call(state, options, send)
+
+    client.request = wrapt.FunctionWrapper(client.request, around)
+
+
+def _metered_call(state: Metered | None, options: Any, send: Callable[[Any], Any]) -> Any:
+    found = None if state is None else _planned(state, options)
+    if found is None:
+        return send(options)
+    engine, plan = found
+
+    def sent(want: Send) -> Any:
+        token = _sending.set(want.call)
+        try:
+            return send(_changed(options, want))
+        finally:
+            _sending.reset(token)
+
+    return drive(engine, life(engine, plan), sent)
+
+
+async def _metered_acall(state: Metered | None, options: Any, send: Callable[[Any], Awaitable[Any]]) -> Any:
+    found = None if state is None else _planned(state, options)
+    if found is None:
+        return await send(options)
+    engine, plan = found
+    await engine.awarm()
+
+    async def sent(want: Send) -> Any:
+        token = _sending.set(want.call)
+        try:
+            return await send(_changed(options, want))
+        finally:
+            _sending.reset(token)
+
+    return await adrive(engine, life(engine, plan), sent)
+
+
+def _planned(state: Metered, options: Any) -> tuple[Engine, Plan] | None:
+    try:
+        engine = state.find()
+        if not engine.enabled:
+            return None
+        plan = state.plan(options, engine.who)
+    except FarthingError:
+        raise
+    except Exception:
+        Engine.bug("reading a request")
+        return None
+    return None if plan is None else (engine, plan)
+
+
+def _changed(options: Any, want: Send) -> Any:
+    """The request with our changes, in a copy; the caller's options stay as they are."""
+    if want.body is None:
+        return options
+    changed = copy.copy(options)
+    changed.json_data = want.body
+    return changed
+
+
+def _observe(result: Any, call: Call, swallows: bool) -> Answer | Deferred:  # noqa: FBT001  Plan's signature
+    ask = call.quote.ask
+    route = ask.route
+    if not ask.stream and hasattr(type(result), "model_dump"):
+        return _answer(result, result, call, getattr(result, "_request_id", None))
+    response = _response_of(result)
+    if response is None:
+        return _answer(result, result, call, None)
+    headers = response.headers
+    call.request_id = headers.get("x-request-id")
+    if response.is_stream_consumed or response.is_closed:
+        return _answer(response.json(), result, call, call.request_id)
+    is_json = not ask.stream and "event-stream" not in headers.get("content-type", "")
+    attach(response, call, route.flavour, swallows=swallows, is_json=is_json)
+    return Deferred()
+
+
+def _answer(body: Any, result: Any, call: Call, request_id: str | None) -> Answer:
+    flavour = call.quote.ask.route.flavour
+    reading = usage.read(body, flavour=flavour, provider=call.hold.reservation.provider)
+    return Answer(reading, lambda: usage.visible_in(flavour, body), request_id)
+
+
+def _response_of(result: Any) -> Any:
+    """The HTTP response behind what the SDK returned: a stream, a raw response, or the response itself."""
+    for candidate in (getattr(result, "http_response", None), getattr(result, "response", None), result):
+        if candidate is not None and hasattr(candidate, "is_stream_consumed"):
+            return candidate
+    return None

@@ -1,0 +1,336 @@
+"""Decorated functions: each entry is a scope; what it returns is booked if nothing inside was metered."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+from collections.abc import AsyncGenerator, Callable, Generator
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+import wrapt
+
+from farthing import money, quote
+from farthing.engine import Engine, Hold, Made, ahold, entry_of, hold, reading_of
+from farthing.errors import FarthingError, InsufficientCredits
+from farthing.intercept.scopes import Scope
+from farthing.log import say_once
+from farthing.settings import BudgetLike, Frame, Who, current
+from farthing.usage import Reading
+
+__all__ = ["Tracker"]
+
+Amount = Decimal | int | str | float
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One entry of a function: its scope's frame, and what was held for it."""
+
+    engine: Engine
+    frame: Frame
+    started_ns: int
+    started_mono: int
+    hold: Hold | None = None
+
+
+class Tracker:
+    """How one function is tracked; calling it with a function gives the tracked one."""
+
+    def __init__(
+        self,
+        engine: Callable[[], Engine],
+        who: Who,
+        *,
+        budget: BudgetLike | None = None,
+        model: str | None = None,
+        provider: str | None = None,
+        usage: Callable[[Any], Any] | None = None,
+        estimate: Amount | Callable[..., Amount] | None = None,
+    ) -> None:
+        self.engine = engine
+        self.who = who
+        self.budget = budget
+        self.model = model
+        self.provider = provider
+        self.usage = usage
+        self.estimate = estimate
+        Scope(engine, who, budget)  # a budget that makes no sense is told at decoration
+        if estimate is not None and not callable(estimate):
+            money.parse_usd(estimate, what="estimate")
+
+    def __call__(self, fn: Any) -> Any:
+        """The function, tracked. Its kind, signature and attributes stay as they are."""
+        plain = inspect.unwrap(getattr(fn, "__func__", fn))
+        if not callable(plain) or inspect.isclass(plain):
+            raise FarthingError(f"track_usage decorates functions and methods; got {fn!r}")
+        name = f"{plain.__module__}.{plain.__qualname__}"
+        tags = {"function": plain.__qualname__, **(self.who.tags or {})}
+        around = _Around(self, name, replace(self.who, tags=tags))
+        if inspect.isasyncgenfunction(plain):
+            return wrapt.FunctionWrapper(fn, around.async_generator)
+        if inspect.iscoroutinefunction(plain):
+            return wrapt.FunctionWrapper(fn, around.coroutine)
+        if inspect.isgeneratorfunction(plain):
+            return wrapt.FunctionWrapper(fn, around.generator)
+        return wrapt.FunctionWrapper(fn, around.function)
+
+
+class _Around:
+    """What happens around each entry of one function."""
+
+    __slots__ = ("_name", "_tracker", "_who")
+
+    def __init__(self, tracker: Tracker, name: str, who: Who) -> None:
+        self._tracker = tracker
+        self._name = name
+        self._who = who
+
+    # -- the four kinds of functions -----------------------------------------------------------------
+
+    def function(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        entry = self._enter()
+        if entry is None:
+            return wrapped(*args, **kwargs)
+        self._hold(entry, args, kwargs)
+        token = current.set(entry.frame)
+        try:
+            result = wrapped(*args, **kwargs)
+        except BaseException as error:
+            self._fail(entry, error)
+            raise
+        finally:
+            _reset(token)
+        self._book(entry, result)
+        return result
+
+    async def coroutine(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        entry = self._enter()
+        if entry is None:
+            return await wrapped(*args, **kwargs)
+        await self._ahold(entry, args, kwargs)
+        token = current.set(entry.frame)
+        try:
+            result = await wrapped(*args, **kwargs)
+        except BaseException as error:
+            self._fail(entry, error)
+            raise
+        finally:
+            _reset(token)
+        await self._abook(entry, result)
+        return result
+
+    def generator(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Generator[Any, Any, Any]:
+        entry = self._enter()
+        inner = wrapped(*args, **kwargs)
+        if entry is None:
+            return (yield from inner)
+        self._hold(entry, args, kwargs)
+        step, value, last = inner.send, None, None
+        while True:
+            token = current.set(entry.frame)
+            try:
+                item = step(value)
+            except StopIteration as stop:
+                self._book(entry, stop.value, last)
+                return stop.value
+            except BaseException as error:
+                self._fail(entry, error)
+                raise
+            finally:
+                _reset(token)
+            last = item
+            try:
+                value, step = (yield item), inner.send
+            except GeneratorExit as left:
+                self._leave(entry, inner, left, last)
+                raise
+            except BaseException as error:  # noqa: BLE001  thrown in by the consumer: it is for the function
+                value, step = error, inner.throw
+
+    async def async_generator(
+        self, wrapped: Any, _instance: Any, args: Any, kwargs: Any
+    ) -> AsyncGenerator[Any, Any]:
+        entry = self._enter()
+        inner = wrapped(*args, **kwargs)
+        if entry is not None:
+            await self._ahold(entry, args, kwargs)
+        step, value, last = inner.asend, None, None
+        while True:
+            token = None if entry is None else current.set(entry.frame)
+            try:
+                item = await step(value)
+            except StopAsyncIteration:
+                if entry is not None:
+                    await self._abook(entry, None, last)
+                return
+            except BaseException as error:
+                if entry is not None:
+                    self._fail(entry, error)
+                raise
+            finally:
+                _reset(token)
+            last = item
+            try:
+                value, step = (yield item), inner.asend
+            except GeneratorExit as left:
+                await inner.aclose()
+                if entry is not None:
+                    self._abandon(entry, left, last)
+                raise
+            except BaseException as error:  # noqa: BLE001  thrown in by the consumer: it is for the function
+                value, step = error, inner.athrow
+
+    # -- entering ------------------------------------------------------------------------------------
+
+    def _enter(self) -> _Entry | None:
+        engine = self._tracker.engine()
+        if not engine.enabled:
+            return None
+        scope = Scope(self._tracker.engine, self._who, self._tracker.budget, surface=f"fn:{self._name}")
+        frame = scope.open()
+        return _Entry(engine, frame, engine.clock.time_ns(), engine.clock.monotonic_ns())
+
+    def _hold(self, entry: _Entry, args: Any, kwargs: Any) -> None:
+        quoted, who = self._quoted(entry, args, kwargs)
+        if quoted is not None:
+            entry.hold = hold(entry.engine, quoted, who)
+            self._release_on_metered(entry)
+        elif entry.frame.who.budgets:
+            self._check(entry)
+
+    async def _ahold(self, entry: _Entry, args: Any, kwargs: Any) -> None:
+        quoted, who = self._quoted(entry, args, kwargs)
+        if quoted is not None:
+            entry.hold = await ahold(entry.engine, quoted, who)
+            self._release_on_metered(entry)
+        elif entry.frame.who.budgets:
+            await entry.engine.courier.bring(lambda: self._check(entry), lambda _: None)
+
+    def _quoted(self, entry: _Entry, args: Any, kwargs: Any) -> tuple[quote.Quote | None, Who]:
+        who = entry.frame.who.over(entry.engine.who)
+        estimate = self._tracker.estimate
+        if estimate is None:
+            return None, who
+        amount = estimate(*args, **kwargs) if callable(estimate) else estimate
+        quoted = quote.manual(
+            entry.engine.catalog,
+            model=self._tracker.model or self._name,
+            provider=self._tracker.provider,
+            at_ns=entry.started_ns,
+            amount=money.parse_usd(amount, what="estimate"),
+        )
+        return quoted, who
+
+    @staticmethod
+    def _release_on_metered(entry: _Entry) -> None:
+        def release() -> None:
+            held, entry.hold = entry.hold, None
+            if held is not None:
+                held.release()
+
+        entry.frame.on_metered = release
+
+    def _check(self, entry: _Entry) -> None:
+        """Without an estimate there is only this: is any money left?"""
+        own = [b for b in entry.frame.who.budgets if b.hard and b.budget.period != "run"]
+        if not own:
+            return
+        for bound, left in entry.engine.ledger.room(own, entry.started_ns):
+            if left <= 0:
+                raise InsufficientCredits(
+                    f"budget {bound.budget.name!r} of {self._name} has nothing left of "
+                    f"{money.show(bound.limit)}; raise the limit or wait for the next {bound.budget.period}",
+                    budget=bound.budget.name,
+                    limit=money.usd(bound.limit),
+                    remaining=money.usd(left),
+                    account=entry.frame.who.account,
+                    model=self._tracker.model,
+                )
+
+    # -- leaving -------------------------------------------------------------------------------------
+
+    def _fail(self, entry: _Entry, error: BaseException) -> None:
+        held, entry.hold = entry.hold, None
+        if held is not None:
+            held.sent()  # what the function did before it failed, nobody saw
+            held.fail(error)
+
+    def _leave(self, entry: _Entry, inner: Any, left: BaseException, last: Any) -> None:
+        token = current.set(entry.frame)
+        try:
+            inner.close()
+        finally:
+            _reset(token)
+        self._abandon(entry, left, last)
+
+    def _abandon(self, entry: _Entry, left: BaseException, last: Any) -> None:
+        if entry.hold is not None:
+            self._fail(entry, left)
+        else:
+            self._book(entry, None, last)
+
+    def _book(self, entry: _Entry, *results: Any) -> None:
+        """Book what was returned, if nothing inside was metered. Never raises."""
+        try:
+            made = self._made(entry, results)
+            if made is not None:
+                entry.engine.ledger.record(entry_of(entry.engine, made))
+        except Exception:
+            entry.engine.bug("booking what a function returned")
+
+    async def _abook(self, entry: _Entry, *results: Any) -> None:
+        if not entry.frame.metered:
+            await entry.engine.courier.bring(lambda: self._book(entry, *results), lambda _: None)
+
+    def _made(self, entry: _Entry, results: tuple[Any, ...]) -> Made | None:
+        if entry.frame.metered:
+            return None
+        tracker = self._tracker
+        reading = next((r for r in (self._read(result) for result in results) if r is not None), None)
+        if reading is None:
+            if entry.hold is not None:
+                self._fail(entry, FarthingError("the function returned no usage"))
+            elif any(result is not None for result in results):
+                say_once(
+                    ("no usage", self._name),
+                    logging.WARNING,
+                    "%s returned nothing that states its usage and made no metered call inside: it is not "
+                    "booked; give track_usage(usage=...), a function of what it returns",
+                    self._name,
+                )
+            return None
+        if entry.hold is not None:
+            entry.hold.settle_reading(reading)
+            return None
+        if any(bound.hard for bound in entry.frame.who.budgets):
+            say_once(
+                ("no estimate", self._name),
+                logging.WARNING,
+                "the budget of %s only checks that money is left; give track_usage(estimate=...) to hold it",
+                self._name,
+            )
+        clock = entry.engine.clock
+        return Made(
+            model=tracker.model or reading.model or self._name,
+            reading=reading,
+            who=entry.frame.who.over(entry.engine.who),
+            provider=tracker.provider,
+            started_ns=entry.started_ns,
+            duration_ns=clock.monotonic_ns() - entry.started_mono,
+            flags=(),
+        )
+
+    def _read(self, result: Any) -> Reading | None:
+        read = self._tracker.usage
+        if result is None:
+            return None
+        return reading_of(result if read is None else read(result), provider=self._tracker.provider)
+
+
+def _reset(token: Any) -> None:
+    if token is not None:
+        with contextlib.suppress(ValueError):  # closed in another context, which never knew the scope
+            current.reset(token)

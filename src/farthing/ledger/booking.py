@@ -1,0 +1,315 @@
+"""How calls are booked: the row, its lines, its windows and the totals by day, always together.
+
+`book` is the short way of a call that ends as it began: its windows are those of its grant.
+`rebook` is the way of everything else (expired calls, late settles, windows that were replaced
+meanwhile): it reads what stands and books the difference.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from farthing.errors import TransactionConflict
+from farthing.ledger import sql
+from farthing.ledger.codes import (
+    CONTEXT,
+    COST_SOURCE,
+    OPERATION,
+    OUTCOME,
+    USAGE_SOURCE,
+    clean,
+    flag_bits,
+    units_to_json,
+)
+from farthing.ledger.names import ACCOUNT, MODEL, PROVIDER, TIER, Names
+from farthing.ledger.store import Entry, Grant, Reservation, Settlement
+from farthing.ledger.windows import Windows
+from farthing.records import Usage
+
+__all__ = [
+    "DAY",
+    "POSTED",
+    "VOIDED",
+    "book",
+    "expire",
+    "insert",
+    "late",
+    "record",
+    "release",
+    "void_by_id",
+    "voided",
+]
+
+PENDING, POSTED, VOIDED, EXPIRED = range(4)
+
+DAY: Final = 86_400 * 10**9
+_ERROR: Final = OUTCOME["error"]
+_UNKNOWN: Final = OUTCOME["unknown"]
+_ESTIMATED: Final = USAGE_SOURCE["estimated"]
+_NO_USAGE: Final = Usage()
+
+_Ending = tuple[Any, ...]
+
+
+def insert(
+    conn: sqlite3.Connection,
+    names: Names,
+    want: Reservation,
+    held: int,
+    *,
+    owner: int | None,
+    windows: Sequence[int],
+    digest: bytes | None = None,
+) -> int:
+    """The row of a call, pending, with its lines. Raises sqlite3.IntegrityError if its id or transaction_id
+    is there."""
+    name = names.name
+    provider = want.provider
+    tier = want.service_tier
+    fallback = want.fallback_from
+    asked = name(conn, MODEL, want.model)
+    values = (
+        want.id,
+        owner,
+        want.started_ns,
+        name(conn, ACCOUNT, want.account),
+        CONTEXT[want.context],
+        names.tagset(conn, want.tags) if want.tags else None,
+        clean(want.run),
+        None if provider is None else name(conn, PROVIDER, provider),
+        name(conn, MODEL, want.requested_model),
+        asked,
+        asked,
+        OPERATION[want.operation],
+        None if tier is None else name(conn, TIER, tier),
+        want.input_tokens,
+        want.expected,
+        held,
+        names.price(conn, want.rates),
+        windows[0] if len(windows) == 1 else None,
+        None if fallback is None else name(conn, MODEL, fallback),
+        clean(want.transaction_id),
+        digest,
+        flag_bits(want.flags) if want.flags else 0,
+    )
+    seq = conn.execute(sql.INSERT_CALL, values).lastrowid
+    assert seq is not None  # noqa: S101  an INSERT has one
+    if len(windows) > 1:
+        conn.executemany(sql.INSERT_LINE, [(seq, window) for window in windows])
+    return seq
+
+
+def _ending(
+    conn: sqlite3.Connection, names: Names, want: Reservation, end: Settlement, state: int
+) -> _Ending:
+    """The values of `sql.BOOK` up to the row's key."""
+    usage = end.usage or _NO_USAGE
+    provider = end.provider or want.provider
+    tier = end.service_tier or want.service_tier
+    return (
+        state,
+        OUTCOME[end.outcome],
+        end.ended_ns,
+        None if end.duration_ns is None else end.duration_ns // 1000,
+        None if provider is None else names.name(conn, PROVIDER, provider),
+        names.name(conn, MODEL, end.model or want.model),
+        None if tier is None else names.name(conn, TIER, tier),
+        end.attempts,
+        usage.input_tokens,
+        usage.cached_tokens,
+        usage.cache_write_tokens,
+        usage.output_tokens,
+        usage.reasoning_tokens,
+        USAGE_SOURCE[end.usage_source],
+        end.cost,
+        end.counted,
+        COST_SOURCE[end.cost_source],
+        names.price(conn, end.rates),
+        end.overrun,
+        end.capped_at,
+        clean(end.request_id),
+        clean(end.response_id),
+        clean(end.error),
+        flag_bits(end.flags) if end.flags else 0,
+        units_to_json(end.usage, end.units),
+        clean(end.raw),
+    )
+
+
+def voided(end: Settlement) -> Settlement:
+    """An `error` that cost nothing."""
+    return replace(
+        end, outcome="error", cost=0, counted=0, cost_source="none", usage=None, usage_source="unknown",
+        overrun=None, units=None, raw=None,
+    )  # fmt: skip
+
+
+def sums_of(outcome: int, usage_source: int, row: Sequence[int | None]) -> tuple[int, ...]:
+    """What a finished row adds to the totals of its day; row is input, cached, output, cost, counted."""
+    tokens_in, cached, tokens_out, cost, counted = row
+    error = outcome == _ERROR
+    return (
+        1,
+        int(error),
+        tokens_in or 0,
+        cached or 0,
+        tokens_out or 0,
+        cost or 0,
+        counted or 0,
+        int(cost is None and not error),
+        int(usage_source == _ESTIMATED and not error),
+    )
+
+
+def _add_sums(conn: sqlite3.Connection, names: Names, want: Reservation, ending: _Ending) -> None:
+    sums = sums_of(ending[1], ending[13], (ending[8], ending[9], ending[11], ending[14], ending[15]))
+    account = names.name(conn, ACCOUNT, want.account)
+    conn.execute(
+        sql.DAY_SUMS,
+        (
+            want.started_ns // DAY,
+            account,
+            CONTEXT[want.context],
+            OPERATION[want.operation],
+            ending[4] or 0,
+            ending[5],
+            *sums,
+        ),
+    )
+
+
+def book(conn: sqlite3.Connection, names: Names, grant: Grant, end: Settlement, state: int) -> bool:
+    """End a pending call in the windows of its grant.
+
+    False, with nothing written, if it is pending no more or its windows may be others by now, because the
+    standing budgets have changed since: then `late` knows what to do.
+    """
+    want = grant.reservation
+    ending = _ending(conn, names, want, end, state)
+    if conn.execute(sql.BOOK, (*ending, grant.call, want.id, want.epoch)).rowcount == 0:
+        return False
+    counted, cost = end.counted, end.cost
+    for window, expected in grant.lines:
+        amount = cost if expected and cost is not None else counted
+        conn.execute(sql.BOOK_WINDOW, (grant.held, amount, cost or 0, window))
+    _add_sums(conn, names, want, ending)
+    return True
+
+
+_STANDS: Final = """SELECT state, outcome, started, account, context, operation, provider, model,
+  usage_source, input, cached, output, cost, counted, held FROM call WHERE seq = ? AND id = ?"""
+
+_LINES: Final = """SELECT l.budget_window, w.expected FROM line AS l
+JOIN budget_window AS w ON w.id = l.budget_window WHERE l.call = ? ORDER BY l.budget_window"""
+
+
+def late(conn: sqlite3.Connection, names: Names, grant: Grant, end: Settlement, state: int) -> bool:
+    """End a call whatever stands of it: pending, expired or unknown. False if it has a certain end."""
+    old = conn.execute(_STANDS, (grant.call, grant.reservation.id)).fetchone()
+    if old is None or old[0] == VOIDED:
+        return False
+    if old[0] == POSTED and (old[1] != _UNKNOWN or end.outcome == "unknown"):
+        return False
+    ending = _ending(conn, names, grant.reservation, end, state)
+    _rebook(conn, grant.call, old, ending)
+    return True
+
+
+def _rebook(conn: sqlite3.Connection, seq: int, old: tuple[Any, ...], ending: _Ending) -> None:
+    pending = old[0] == PENDING
+    outcome, provider, model, usage_source, cost, counted = (ending[i] for i in (1, 4, 5, 13, 14, 15))
+    held, cost_before, counted_before = (old[14], 0, 0) if pending else (0, old[12] or 0, old[13])
+    for window, expected in conn.execute(_LINES, (seq,)).fetchall():
+        amount = cost if expected and cost is not None else counted
+        before = old[12] if expected and not pending and old[12] is not None else counted_before
+        conn.execute(sql.BOOK_WINDOW, (held, amount - before, (cost or 0) - cost_before, window))
+    conn.execute(sql.REBOOK, (*ending, seq))
+    _, _, started, account, context, operation = old[:6]
+    day = started // DAY
+    if not pending:
+        back = tuple(-n for n in sums_of(old[1], old[8], old[9:14]))
+        conn.execute(sql.DAY_SUMS, (day, account, context, operation, old[6] or 0, old[7], *back))
+    sums = sums_of(outcome, usage_source, (ending[8], ending[9], ending[11], cost, counted))
+    conn.execute(sql.DAY_SUMS, (day, account, context, operation, provider or 0, model, *sums))
+
+
+def release(conn: sqlite3.Connection, grant: Grant) -> bool:
+    """Take back a pending call as if it had never been; False if it is pending no more."""
+    old = conn.execute(_STANDS, (grant.call, grant.reservation.id)).fetchone()
+    if old is None or old[0] != PENDING:
+        return False
+    for window, _ in conn.execute(_LINES, (grant.call,)).fetchall():
+        conn.execute(sql.BOOK_WINDOW, (old[14], 0, 0, window))
+    conn.execute("DELETE FROM more_line WHERE call = ?", (grant.call,))
+    conn.execute("DELETE FROM call WHERE seq = ?", (grant.call,))
+    return True
+
+
+_DEAD: Final = """SELECT c.seq, c.id, c.attempts, c.provider, c.model, c.tier, c.input, c.expected, c.held
+FROM call AS c LEFT JOIN owner AS o ON o.id = c.owner
+WHERE c.state = 0 AND c.owner IS NOT NULL AND (o.id IS NULL OR o.lease_until < ?) LIMIT ?"""
+
+_GONE: Final = """DELETE FROM owner WHERE lease_until < ?
+  AND NOT EXISTS (SELECT 1 FROM call WHERE call.owner = owner.id AND call.state = 0)"""
+
+
+def expire(conn: sqlite3.Connection, now: int, most: int) -> int:
+    """Book up to `most` calls that dead processes left: the prompt as cost, the whole hold as counted."""
+    dead = conn.execute(_DEAD, (now, most)).fetchall()
+    for seq, call_id, attempts, provider, model, tier, tokens, expected, held in dead:
+        source = COST_SOURCE["unpriced" if expected is None else "priced"]
+        ending = (
+            EXPIRED, OUTCOME["expired"], now, None, provider, model, tier, attempts, tokens, None, None, None,
+            None, _ESTIMATED, expected, held, source, None, None, None, None, None, None, 0, None, None,
+        )  # fmt: skip
+        _rebook(conn, seq, conn.execute(_STANDS, (seq, call_id)).fetchone(), ending)
+    if len(dead) < most:
+        conn.execute(_GONE, (now,))
+    return len(dead)
+
+
+_KNOWN: Final = "SELECT id, digest FROM call WHERE account = ? AND transaction_id = ?"
+
+
+def record(conn: sqlite3.Connection, names: Names, windows: Windows, entry: Entry) -> tuple[str, bool]:
+    """Book a call that was made elsewhere, unguarded; (id of its row, True if it is new)."""
+    want, end = entry.reservation, entry.settlement
+    if want.transaction_id is not None:
+        account = names.name(conn, ACCOUNT, want.account)
+        known = conn.execute(_KNOWN, (account, clean(want.transaction_id))).fetchone()
+        if known is not None:
+            if known[1] != entry.digest:
+                raise TransactionConflict(
+                    f"transaction_id {want.transaction_id!r} of account {want.account!r} was recorded before "
+                    f"with other content (call {known[0]}); correct that call, or use another transaction_id."
+                )
+            return known[0], False
+    known = conn.execute("SELECT id FROM call WHERE id = ?", (want.id,)).fetchone()
+    if known is not None:
+        return known[0], False
+    # Windows first: one that is made now is seeded from the rows that are there, without this one.
+    places = {place.id: place for place in (windows.find(conn, b, want.started_ns) for b in want.bounds)}
+    seq = insert(conn, names, want, 0, owner=None, windows=list(places), digest=entry.digest)
+    ending = _ending(conn, names, want, end, POSTED)
+    conn.execute(sql.REBOOK, (*ending, seq))
+    for place in places.values():
+        amount = end.cost if place.expected and end.cost is not None else end.counted
+        conn.execute(sql.BOOK_WINDOW, (0, amount, end.cost or 0, place.id))
+    _add_sums(conn, names, want, ending)
+    return want.id, True
+
+
+def void_by_id(conn: sqlite3.Connection, call_id: str, now: int) -> None:
+    """Void a call that nobody will ever settle, if it is there and pending."""
+    row = conn.execute("SELECT seq, id FROM call WHERE id = ? AND state = 0", (call_id,)).fetchone()
+    if row is None:
+        return
+    old = conn.execute(_STANDS, row).fetchone()
+    ending = (
+        VOIDED, _ERROR, now, None, old[6], old[7], None, 1, None, None, None, None, None,
+        USAGE_SOURCE["unknown"], 0, 0, COST_SOURCE["none"], None, None, None, None, None, None, 0, None, None,
+    )  # fmt: skip
+    _rebook(conn, row[0], old, ending)

@@ -1,0 +1,181 @@
+"""How words and values stand in the tables: small integers for words, JSON for rates and budgets.
+
+A word's code is its place in its tuple, so words may be added to a tuple's end only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from datetime import datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, Final, get_args
+
+from farthing.records import (
+    CONTEXTS,
+    FLAGS,
+    OPERATIONS,
+    OUTCOMES,
+    Band,
+    Budget,
+    CostSource,
+    Rates,
+    Usage,
+    UsageSource,
+)
+
+__all__ = [
+    "CONTEXT",
+    "COST_SOURCE",
+    "COST_SOURCES",
+    "OPERATION",
+    "OUTCOME",
+    "USAGE_SOURCE",
+    "USAGE_SOURCES",
+    "budget_from_json",
+    "budget_to_json",
+    "clean",
+    "flag_bits",
+    "flag_names",
+    "rates_from_json",
+    "rates_to_json",
+    "tags_to_json",
+    "units_of",
+    "units_to_json",
+]
+
+USAGE_SOURCES: Final[tuple[str, ...]] = get_args(UsageSource)
+COST_SOURCES: Final[tuple[str, ...]] = get_args(CostSource)
+
+OUTCOME: Final[dict[str, int]] = {word: code for code, word in enumerate(OUTCOMES)}
+CONTEXT: Final[dict[str, int]] = {word: code for code, word in enumerate(CONTEXTS)}
+OPERATION: Final[dict[str, int]] = {word: code for code, word in enumerate(OPERATIONS)}
+USAGE_SOURCE: Final[dict[str, int]] = {word: code for code, word in enumerate(USAGE_SOURCES)}
+COST_SOURCE: Final[dict[str, int]] = {word: code for code, word in enumerate(COST_SOURCES)}
+_FLAG: Final = {word: 1 << place for place, word in enumerate(FLAGS)}
+
+_COLUMNS: Final = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
+_UNITS: Final = tuple(f.name for f in fields(Usage) if f.name not in _COLUMNS)
+
+
+def flag_bits(flags: Iterable[str]) -> int:
+    """Flags as one integer. Raises ValueError for a word that is not in `records.FLAGS`."""
+    bits = 0
+    for flag in flags:
+        bit = _FLAG.get(flag)
+        if bit is None:
+            raise ValueError(f"{flag!r} is no flag; flags are {', '.join(FLAGS)}")
+        bits |= bit
+    return bits
+
+
+def flag_names(bits: int) -> tuple[str, ...]:
+    return tuple(word for word, bit in _FLAG.items() if bits & bit)
+
+
+def clean(text: str | None) -> str | None:
+    """Text that every store can hold: lone surrogates and NULs become U+FFFD."""
+    if text is None or (text.isascii() and "\0" not in text):
+        return text
+    return text.replace("\0", "\ufffd").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+
+
+def tags_to_json(tags: Mapping[str, str]) -> str:
+    """Tags by name, so that equal tags are equal texts."""
+    cleaned = {clean(name): clean(value) for name, value in tags.items()}
+    return json.dumps(cleaned, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def units_of(usage: Usage | None, more: Mapping[str, int | str] | None) -> dict[str, int | str]:
+    """The counts without a column of their own."""
+    units: dict[str, int | str] = {}
+    if usage is not None:
+        for name in _UNITS:
+            value = getattr(usage, name)
+            if value is not None:
+                units[name] = str(value) if isinstance(value, Decimal) else value
+    if more:
+        units.update(more)
+    return units
+
+
+def units_to_json(usage: Usage | None, more: Mapping[str, int | str] | None) -> str | None:
+    units = units_of(usage, more)
+    return clean(json.dumps(units, separators=(",", ":"), ensure_ascii=False)) if units else None
+
+
+def rates_to_json(rates: Rates) -> tuple[bytes, str]:
+    """The digest and the text of rates; equal rates have equal texts."""
+    text = json.dumps(
+        {
+            "provider": rates.provider,
+            "model": rates.model,
+            "prices": _prices(rates.prices),
+            "bands": [{"above": band.above, "prices": _prices(band.prices)} for band in rates.bands],
+            "status": rates.status,
+            "source": rates.source,
+            "starts_at": rates.starts_at.isoformat() if rates.starts_at else None,
+            "ends_at": rates.ends_at.isoformat() if rates.ends_at else None,
+            "tier": rates.tier,
+            "notes": list(rates.notes),
+            "flags": list(rates.flags),
+        },
+        separators=(",", ":"),
+        ensure_ascii=False,
+    )
+    text = clean(text) or ""
+    return hashlib.sha256(text.encode()).digest()[:16], text
+
+
+def rates_from_json(text: str) -> Rates:
+    """What `rates_to_json` wrote."""
+    raw = json.loads(text)
+    return Rates(
+        provider=raw["provider"],
+        model=raw["model"],
+        prices=_rates(raw["prices"]),
+        bands=tuple(Band(above=band["above"], prices=_rates(band["prices"])) for band in raw["bands"]),
+        status=raw["status"],
+        source=raw["source"],
+        starts_at=datetime.fromisoformat(raw["starts_at"]) if raw["starts_at"] else None,
+        ends_at=datetime.fromisoformat(raw["ends_at"]) if raw["ends_at"] else None,
+        tier=raw["tier"],
+        notes=tuple(raw["notes"]),
+        flags=tuple(raw["flags"]),
+    )
+
+
+def _prices(prices: Mapping[str, int | Fraction]) -> dict[str, int | str]:
+    return {
+        unit: f"{price.numerator}/{price.denominator}" if isinstance(price, Fraction) else price
+        for unit, price in sorted(prices.items())
+    }
+
+
+def _rates(prices: Mapping[str, int | str]) -> dict[str, int | Fraction]:
+    return {unit: Fraction(price) if isinstance(price, str) else price for unit, price in prices.items()}
+
+
+def budget_to_json(budget: Budget) -> str:
+    """A budget as text; equal budgets are equal texts."""
+    raw: dict[str, Any] = budget.to_dict()
+    raw["limit"] = str(budget.limit)
+    if isinstance(budget.period, timedelta):
+        raw["period"] = {"us": budget.period // timedelta(microseconds=1)}
+    if isinstance(budget.anchor, datetime):
+        raw["anchor"] = {"at": budget.anchor.isoformat()}
+    return clean(json.dumps(raw, sort_keys=True, separators=(",", ":"), ensure_ascii=False)) or ""
+
+
+def budget_from_json(text: str) -> Budget:
+    """What `budget_to_json` wrote."""
+    raw = json.loads(text)
+    if isinstance(raw["period"], dict):
+        raw["period"] = timedelta(microseconds=raw["period"]["us"])
+    if isinstance(raw["anchor"], dict):
+        raw["anchor"] = datetime.fromisoformat(raw["anchor"]["at"])
+    raw["alerts"] = tuple(raw["alerts"])
+    return Budget(**raw)

@@ -1,0 +1,82 @@
+"""Money set aside for a call: in all of its windows or in none, inside the reserve's transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+
+from farthing.errors import LedgerError, TransactionConflict
+from farthing.ledger import sql
+from farthing.ledger.store import Bound, Reservation, Short
+from farthing.ledger.windows import Place, Windows
+
+__all__ = ["hold", "places", "twice"]
+
+Taken = list[tuple[Place, Bound]]
+
+
+def places(conn: sqlite3.Connection, windows: Windows, want: Reservation) -> Taken:
+    """The windows that bind a call, in ascending order of their ids, each once with its least limit."""
+    at = want.started_ns
+    if len(want.bounds) == 1:
+        bound = want.bounds[0]
+        return [(windows.find(conn, bound, at), bound)]
+    taken: dict[int, tuple[Place, Bound]] = {}
+    for bound in want.bounds:
+        place = windows.find(conn, bound, at)
+        other = taken.get(place.id)
+        if other is None or (bound.hard, -bound.limit) > (other[1].hard, -other[1].limit):
+            taken[place.id] = (place, bound)
+    return [taken[window] for window in sorted(taken)]
+
+
+def hold(conn: sqlite3.Connection, want: Reservation, taken: Taken) -> int | Short:
+    """Nano-dollars that were set aside in each window; or the window that has least left, where it is too
+    little, and then the caller rolls back."""
+    held = want.hi
+    if want.lo != held:
+        least = _least(conn, taken, {})
+        if least is not None:
+            left, short = least
+            if want.lo > 0 and left < want.lo:
+                return short
+            held = min(held, max(want.lo, left // 4))
+    if held == 0:
+        return 0
+    done: dict[int, int] = {}
+    for place, bound in taken:
+        statement = sql.HOLD_GUARDED if bound.hard else sql.HOLD
+        if conn.execute(statement, (held, bound.limit, place.id)).rowcount == 0:
+            least = _least(conn, taken, done)
+            if least is None:
+                raise LedgerError(f"A window of budget {bound.identity!r} is not there any more.")
+            return least[1]
+        done[place.id] = held
+    return held
+
+
+def _least(conn: sqlite3.Connection, taken: Taken, done: Mapping[int, int]) -> tuple[int, Short] | None:
+    """What the hard window with least money has left, without what this call has taken already."""
+    least: tuple[int, Short] | None = None
+    for place, bound in taken:
+        if bound.hard:
+            row = conn.execute(sql.WINDOW_LEFT, (place.id,)).fetchone()
+            if row is None:
+                continue
+            spent, held, ends = row
+            held -= done.get(place.id, 0)
+            left = bound.limit - spent - held
+            if least is None or left < least[0]:
+                least = left, Short(bound, bound.limit, spent, held, ends)
+    return least
+
+
+def twice(error: sqlite3.IntegrityError, want: Reservation) -> Exception:
+    """What to raise for a call that cannot be inserted."""
+    if "transaction_id" in str(error):
+        return TransactionConflict(
+            f"transaction_id {want.transaction_id!r} of account {want.account!r} belongs to another call."
+        )
+    if "call.id" in str(error):
+        return ValueError(f"call {want.id!r} was reserved before; every call needs an id of its own")
+    return error

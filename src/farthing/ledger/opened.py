@@ -1,0 +1,100 @@
+"""The ledgers that this process has open: one store for each file, and what a fork does to them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import weakref
+from pathlib import Path
+from typing import Final, Literal
+
+from farthing.ledger.connection import MEMORY
+from farthing.ledger.sqlite import SqliteLedger
+from farthing.ledger.store import Clock
+
+__all__ = ["open_sqlite"]
+
+Durability = Literal["safe", "fast"]
+
+
+class _Shared(SqliteLedger):
+    """A store with as many users as it was opened times; the last one's `close` closes it."""
+
+    def __init__(self, where: str, *, clock: Clock, durability: Durability, timeout: float) -> None:
+        self.openings = 1
+        super().__init__(where, clock=clock, durability=durability, timeout=timeout)
+        _all.add(self)
+
+    def close(self) -> None:
+        with _registry.lock:
+            if self.openings == 0:
+                return
+            self.openings -= 1
+            if self.openings:
+                return
+            if _stores.get(self.where) is self:
+                del _stores[self.where]
+        super().close()
+
+
+class _Registry:
+    """Its lock is replaced in a forked child."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.taken: list[_Shared] = []
+
+
+_registry: Final = _Registry()
+_stores: Final[dict[str, _Shared]] = {}
+_all: Final[weakref.WeakSet[_Shared]] = weakref.WeakSet()
+
+
+def open_sqlite(where: str | Path, *, clock: Clock, durability: Durability, timeout: float) -> SqliteLedger:
+    """The store for a path; the one that this process has open already, if it has.
+
+    Asked for with both durabilities, the store has the safer one.
+    """
+    if str(where) == MEMORY:
+        return _Shared(MEMORY, clock=clock, durability=durability, timeout=timeout)
+    path = str(Path(where).expanduser().resolve())
+    with _registry.lock:
+        store = _stores.get(path)
+        if store is not None and store.in_place():
+            store.openings += 1
+            if durability == "safe":
+                store.durability = "safe"
+            return store
+        store = _Shared(path, clock=clock, durability=durability, timeout=timeout)
+        _stores[path] = store
+        return store
+
+
+def _before_fork() -> None:
+    """No write may be under way: a transaction that is open in the child could never end."""
+    _registry.lock.acquire()
+    _registry.taken = [store for store in list(_all) if store.before_fork()]
+
+
+def _after_fork_in_parent() -> None:
+    for store in _registry.taken:
+        store.after_fork_in_parent()
+    _registry.taken = []
+    _registry.lock.release()
+
+
+def _after_fork_in_child() -> None:
+    _registry.lock = threading.Lock()
+    _registry.taken = []
+    for store in list(_all):
+        with contextlib.suppress(OSError):
+            store.after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

@@ -1,0 +1,194 @@
+"""The tables and views of a SQLite ledger.
+
+Amounts are integer nano-dollars, instants integer nanoseconds since 1970 (UTC), `duration` is in
+microseconds and `day` in days since 1970. Words are codes (see `codes`), names are ids of `name`.
+There is no CHECK on spent + held against a limit: a bill above its hold is the truth, and a limit may be
+lowered below what is spent; the guard is the WHERE of the reserve.
+
+A commit costs by the pages that it touches, so what is written together lies together: the window of a call
+that has one stands in its row (`more_line` has those of calls with several), the amount of a line is what
+the row says (held, then counted or cost), and both rollups are rows of `day_sum`. The views `line`,
+`day_model` and `day_account` show them as what they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from farthing.ledger.codes import COST_SOURCES, USAGE_SOURCES
+from farthing.records import CONTEXTS, FLAGS, OPERATIONS, OUTCOMES
+
+__all__ = ["APPLICATION_ID", "CALL_FROM", "CALL_SELECT", "TABLES", "VIEWS"]
+
+APPLICATION_ID: Final = 0x46727468
+"""Stands in the header of the file: "Frth"."""
+
+TABLES: Final[tuple[str, ...]] = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, number INTEGER, text TEXT) STRICT, WITHOUT ROWID",
+    """CREATE TABLE name (
+  id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, name TEXT NOT NULL, UNIQUE (kind, name)) STRICT""",
+    """CREATE TABLE tagset (
+  id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, json TEXT NOT NULL) STRICT""",
+    """CREATE TABLE owner (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, token BLOB NOT NULL UNIQUE, lease_until INTEGER NOT NULL) STRICT""",
+    """CREATE TABLE price (
+  id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, source TEXT NOT NULL, json TEXT NOT NULL) STRICT""",
+    """CREATE TABLE call (
+  seq INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  state INTEGER NOT NULL CHECK (state BETWEEN 0 AND 3),
+  outcome INTEGER,
+  owner INTEGER,
+  started INTEGER NOT NULL,
+  recorded INTEGER,
+  duration INTEGER,
+  account INTEGER NOT NULL,
+  context INTEGER NOT NULL,
+  tags INTEGER,
+  run TEXT,
+  provider INTEGER,
+  requested INTEGER NOT NULL,
+  asked INTEGER NOT NULL,
+  model INTEGER NOT NULL,
+  operation INTEGER NOT NULL,
+  tier INTEGER,
+  attempts INTEGER NOT NULL,
+  input INTEGER, cached INTEGER, cache_write INTEGER, output INTEGER, reasoning INTEGER,
+  usage_source INTEGER,
+  expected INTEGER,
+  cost INTEGER,
+  counted INTEGER,
+  held INTEGER NOT NULL CHECK (held >= 0),
+  cost_source INTEGER,
+  price INTEGER,
+  budget_window INTEGER,
+  overrun INTEGER,
+  capped_at INTEGER,
+  fallback_from INTEGER,
+  request_id TEXT,
+  response_id TEXT,
+  transaction_id TEXT,
+  digest BLOB,
+  error TEXT,
+  flags INTEGER NOT NULL,
+  units TEXT,
+  raw TEXT,
+  CHECK ((state = 0) = (outcome IS NULL) AND (state = 0) = (counted IS NULL))) STRICT""",
+    "CREATE INDEX call_started ON call (started)",
+    "CREATE INDEX call_open ON call (owner) WHERE state = 0",
+    "CREATE INDEX call_run ON call (run) WHERE run IS NOT NULL",
+    """CREATE UNIQUE INDEX call_transaction ON call (account, transaction_id)
+  WHERE transaction_id IS NOT NULL""",
+    """CREATE TABLE budget (
+  id INTEGER PRIMARY KEY,
+  attached INTEGER NOT NULL CHECK (attached IN (0, 1)),
+  name TEXT NOT NULL,
+  rules TEXT NOT NULL,
+  origin TEXT,
+  pinned INTEGER NOT NULL DEFAULT 0,
+  declared TEXT,
+  since INTEGER NOT NULL,
+  removed INTEGER,
+  UNIQUE (attached, name)) STRICT""",
+    """CREATE TABLE budget_window (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  budget INTEGER NOT NULL REFERENCES budget (id),
+  key TEXT NOT NULL,
+  starts INTEGER NOT NULL,
+  ends INTEGER,
+  expected INTEGER NOT NULL CHECK (expected IN (0, 1)),
+  limit_nano INTEGER NOT NULL CHECK (limit_nano >= 0),
+  spent INTEGER NOT NULL DEFAULT 0,
+  held INTEGER NOT NULL DEFAULT 0 CHECK (held >= 0),
+  cost INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (budget, key, starts)) STRICT""",
+    """CREATE TABLE more_line (
+  call INTEGER NOT NULL,
+  budget_window INTEGER NOT NULL,
+  PRIMARY KEY (call, budget_window)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE day_sum (
+  day INTEGER NOT NULL, account INTEGER NOT NULL, context INTEGER NOT NULL, operation INTEGER NOT NULL,
+  provider INTEGER NOT NULL, model INTEGER NOT NULL,
+  calls INTEGER NOT NULL, errors INTEGER NOT NULL, input INTEGER NOT NULL, cached INTEGER NOT NULL,
+  output INTEGER NOT NULL, cost INTEGER NOT NULL, counted INTEGER NOT NULL, unpriced INTEGER NOT NULL,
+  estimated INTEGER NOT NULL,
+  PRIMARY KEY (day, account, context, operation, provider, model)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE refusal (
+  day INTEGER NOT NULL, account INTEGER NOT NULL, model INTEGER NOT NULL, budget TEXT NOT NULL,
+  reason TEXT NOT NULL, calls INTEGER NOT NULL,
+  PRIMARY KEY (day, account, model, budget, reason)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE user_price (
+  name TEXT PRIMARY KEY, json TEXT NOT NULL, written INTEGER NOT NULL) STRICT, WITHOUT ROWID""",
+    "INSERT INTO meta (key, number) VALUES ('budget_epoch', 1)",
+)
+
+
+def _word(column: str, words: Sequence[str]) -> str:
+    cases = " ".join(f"WHEN {code} THEN '{word}'" for code, word in enumerate(words))
+    return f"CASE {column} {cases} END"
+
+
+def _flags() -> str:
+    parts = " || ".join(
+        f"CASE WHEN c.flags & {1 << place} THEN ',\"{word}\"' ELSE '' END" for place, word in enumerate(FLAGS)
+    )
+    return f"'[' || ltrim({parts}, ',') || ']'"
+
+
+def _instant(column: str) -> str:
+    """ISO-8601 UTC to the microsecond."""
+    return (
+        f"strftime('%Y-%m-%dT%H:%M:%S', {column} / 1000000000, 'unixepoch') || "
+        f"printf('.%06dZ', {column} / 1000 % 1000000)"
+    )
+
+
+CALL_SELECT: Final = f"""SELECT c.id AS id, {_instant("c.started")} AS started_at,
+  CASE WHEN c.recorded IS NOT NULL THEN {_instant("c.recorded")} END AS recorded_at,
+  account.name AS account, {_word("c.context", CONTEXTS)} AS context,
+  coalesce(tagset.json, '{{}}') AS tags, c.run AS run, provider.name AS provider,
+  requested.name AS requested_model, model.name AS model, {_word("c.operation", OPERATIONS)} AS operation,
+  tier.name AS service_tier, {_word("c.outcome", OUTCOMES)} AS outcome, c.attempts AS attempts,
+  c.input AS input_tokens, c.cached AS cached_tokens, c.cache_write AS cache_write_tokens,
+  c.output AS output_tokens, c.reasoning AS reasoning_tokens,
+  {_word("c.usage_source", USAGE_SOURCES)} AS usage_source,
+  c.cost AS cost_nano, c.cost / 1e9 AS cost_usd, c.counted AS counted_nano,
+  {_word("c.cost_source", COST_SOURCES)} AS cost_source, c.held AS held_nano, c.overrun AS overrun,
+  c.capped_at AS capped_at, fallback.name AS fallback_from, c.duration / 1e3 AS duration_ms,
+  c.request_id AS request_id, c.response_id AS response_id, c.transaction_id AS transaction_id,
+  c.error AS error, {_flags()} AS flags, coalesce(c.units, '{{}}') AS units,
+  price.source AS prices_version"""
+
+CALL_FROM: Final = """
+FROM call AS c
+  JOIN name AS account ON account.id = c.account
+  JOIN name AS requested ON requested.id = c.requested
+  JOIN name AS model ON model.id = c.model
+  LEFT JOIN name AS provider ON provider.id = c.provider
+  LEFT JOIN name AS tier ON tier.id = c.tier
+  LEFT JOIN name AS fallback ON fallback.id = c.fallback_from
+  LEFT JOIN tagset ON tagset.id = c.tags
+  LEFT JOIN price ON price.id = c.price"""
+
+_SUMS: Final = "calls, errors, input, cached, output, cost, counted, unpriced, estimated"
+
+VIEWS: Final[tuple[tuple[str, str], ...]] = (
+    (
+        "line",
+        """SELECT seq AS call, budget_window FROM call WHERE budget_window IS NOT NULL
+UNION ALL SELECT call, budget_window FROM more_line""",
+    ),
+    ("day_model", f"SELECT day, context, operation, provider, model, {_SUMS} FROM day_sum WHERE account = 0"),  # noqa: S608  constant names
+    ("day_account", f"SELECT day, account, context, {_SUMS} FROM day_sum WHERE account > 0"),  # noqa: S608  constant names
+    ("calls", f"{CALL_SELECT}{CALL_FROM}\nWHERE c.state <> 0"),
+    ("open_calls", f"{CALL_SELECT}{CALL_FROM}\nWHERE c.state = 0"),
+    (
+        "budget_windows",
+        f"""SELECT b.name AS budget, w.key AS key, {_instant("w.starts")} AS starts_at,
+  CASE WHEN w.ends IS NOT NULL THEN {_instant("w.ends")} END AS ends_at,
+  w.limit_nano AS limit_nano, w.spent AS spent_nano, w.held AS held_nano
+FROM budget_window AS w JOIN budget AS b ON b.id = w.budget
+WHERE b.removed IS NULL""",  # noqa: S608  constant names
+    ),
+)

@@ -1,0 +1,102 @@
+"""What a new window of a standing budget starts with: the rows and open holds of its period.
+
+Budgets match by rules that SQL does not know (globs, tags, keys), so they are asked once for each
+distinct combination of dimensions in the period, and the rows are then taken in one statement.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from farthing.limits import key_of, matches
+from farthing.records import CONTEXTS, Budget
+
+__all__ = ["FOREVER", "Dims", "seed"]
+
+FOREVER: Final = 2**63 - 1
+
+_DISTINCT: Final = """SELECT d.account, d.context, d.provider, d.asked, d.tags,
+  account.name, provider.name, asked.name, tagset.json
+FROM (SELECT DISTINCT account, context, provider, asked, tags FROM call
+    WHERE started >= ? AND started < ? AND state <> 2) AS d
+  JOIN name AS account ON account.id = d.account
+  JOIN name AS asked ON asked.id = d.asked
+  LEFT JOIN name AS provider ON provider.id = d.provider
+  LEFT JOIN tagset ON tagset.id = d.tags"""
+
+_TARGET: Final = """CREATE TEMP TABLE IF NOT EXISTS seed_target (
+  account INTEGER, context INTEGER, provider INTEGER, asked INTEGER, tags INTEGER, budget_window INTEGER)"""
+
+_LINES: Final = """INSERT INTO more_line (call, budget_window)
+SELECT c.seq, t.budget_window
+FROM call AS c JOIN temp.seed_target AS t ON t.account = c.account AND t.context = c.context
+  AND t.provider IS c.provider AND t.asked = c.asked AND t.tags IS c.tags
+WHERE c.started >= ? AND c.started < ? AND c.state <> 2"""
+
+_SUMS: Final = """SELECT
+  sum(CASE WHEN c.state = 0 THEN 0 WHEN ? THEN coalesce(c.cost, c.counted) ELSE c.counted END),
+  sum(CASE WHEN c.state = 0 THEN c.held ELSE 0 END),
+  sum(CASE WHEN c.state = 0 THEN 0 ELSE coalesce(c.cost, 0) END), l.budget_window
+FROM call AS c JOIN more_line AS l ON l.call = c.seq
+WHERE c.started >= ? AND c.started < ?
+  AND l.budget_window IN (SELECT budget_window FROM temp.seed_target)
+GROUP BY l.budget_window"""
+
+_PUT: Final = "UPDATE budget_window SET spent = ?, held = ?, cost = ? WHERE id = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Dims:
+    """The distinct dimensions of the calls that started in [starts, ends), with their names."""
+
+    starts: int
+    ends: int
+    rows: tuple[tuple[tuple[int | None, ...], str, str, str | None, str, Mapping[str, str]], ...]
+
+    @classmethod
+    def read(cls, conn: sqlite3.Connection, starts: int, ends: int | None) -> Dims:
+        ends = FOREVER if ends is None else ends
+        rows = tuple(
+            (
+                (account, context, provider, asked, tags),
+                account_name,
+                CONTEXTS[context],
+                provider_name,
+                asked_name,
+                json.loads(tags_json) if tags_json else {},
+            )
+            for (
+                account, context, provider, asked, tags, account_name, provider_name, asked_name, tags_json
+            ) in conn.execute(_DISTINCT, (starts, ends))
+        )  # fmt: skip
+        return cls(starts, ends, rows)
+
+    def keys(self, budget: Budget) -> dict[str, list[tuple[int | None, ...]]]:
+        """The dimensions that the budget binds, by its key for them."""
+        found: dict[str, list[tuple[int | None, ...]]] = {}
+        for ids, account, context, provider, model, tags in self.rows:
+            if matches(budget, account=account, context=context, provider=provider, model=model, tags=tags):
+                key = key_of(budget, account=account, tags=tags)
+                if key is not None:
+                    found.setdefault(key, []).append(ids)
+        return found
+
+
+def seed(conn: sqlite3.Connection, budget: Budget, windows: Mapping[str, int], dims: Dims) -> None:
+    """Give the budget's new windows (id by key) the lines and sums of the calls that `dims` is of."""
+    conn.execute(_TARGET)
+    conn.execute("DELETE FROM temp.seed_target")
+    for key, combinations in dims.keys(budget).items():
+        window = windows.get(key)
+        if window is not None:
+            conn.executemany(
+                "INSERT INTO temp.seed_target VALUES (?, ?, ?, ?, ?, ?)",
+                [(*combination, window) for combination in combinations],
+            )
+    conn.execute(_LINES, (dims.starts, dims.ends))
+    sums = conn.execute(_SUMS, (budget.charges_expected, dims.starts, dims.ends)).fetchall()
+    conn.executemany(_PUT, sums)

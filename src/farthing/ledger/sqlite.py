@@ -1,0 +1,356 @@
+"""The ledger in a SQLite file, or in memory."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any, Final, Literal, TypeVar
+
+from farthing.limits import key_of, matches
+from farthing.errors import FarthingError, LedgerError, TransactionConflict
+from farthing.ledger import booking, checking, holding, reading, sql, standing
+from farthing.ledger.codes import clean
+from farthing.ledger.connection import Connections
+from farthing.ledger.names import ACCOUNT, MODEL, Names
+from farthing.ledger.store import (
+    Bound,
+    Clock,
+    Entry,
+    Grant,
+    Origin,
+    Reservation,
+    Settlement,
+    Short,
+    Stale,
+    StandingBudget,
+    Totals,
+    WindowRow,
+)
+from farthing.ledger.totals import totals
+from farthing.ledger.windows import Windows
+from farthing.records import Budget
+
+__all__ = ["SqliteLedger"]
+
+LEASE: Final = 600 * 10**9
+"""Nanoseconds for which a process owns its calls; renewed when a third has passed."""
+
+_BATCH: Final = 500
+
+_T = TypeVar("_T")
+
+
+class SqliteLedger:
+    """See `farthing.ledger.store.Ledger`. Threads share one; each process opens its own."""
+
+    def __init__(
+        self, where: str, *, clock: Clock, durability: Literal["safe", "fast"], timeout: float
+    ) -> None:
+        self.where = where
+        self.durability = durability
+        self._clock = clock
+        self._names = Names()
+        self._windows = Windows()
+        self._standing = standing.Standing()
+        self._owner: int | None = None
+        self._renew_at = 0
+        self._orphans: deque[str] = deque()
+        self._connections = Connections(where, timeout=timeout, ready=self._on_open)
+        self._connections.on_commit = self._on_commit
+        self._connections.on_rollback = self._on_rollback
+        self._connections.open()
+
+    # The life of a call
+
+    def reserve(self, wanted: Reservation) -> Grant | Short | Stale:
+        full = wanted.hi > 0 and bool(wanted.bounds)
+        try:
+            return self._write(self._reserve, wanted, full=full)
+        except Exception:
+            raise
+        except BaseException:
+            # Struck by a signal handler, perhaps after the commit: whoever asked will never know of it.
+            self._orphans.append(wanted.id)
+            raise
+
+    def settle(self, grant: Grant, end: Settlement, *, void: bool = False) -> bool:
+        if void:
+            end = booking.voided(end)
+        state = booking.VOIDED if void else booking.POSTED
+        full = bool(grant.lines) and end.counted > grant.held
+        return self._write(self._settle, (grant, end, state), full=full)
+
+    def release(self, grant: Grant) -> bool:
+        return self._write(booking.release, grant, full=False)
+
+    def record(self, entry: Entry) -> tuple[str, bool]:
+        return self._write(self._record, entry, full=True)
+
+    def record_many(self, entries: Iterable[Entry]) -> list[tuple[str, bool] | Exception]:
+        answers: list[tuple[str, bool] | Exception] = []
+        rest = iter(entries)
+        while batch := list(islice(rest, _BATCH)):
+            try:
+                answers += self._write(self._record_batch, batch, full=True)
+            except (LedgerError, ValueError) as error:
+                if type(error) not in {
+                    LedgerError,
+                    ValueError,
+                }:  # locked, full, moved: so it is for every entry
+                    raise
+                answers += [self._record_alone(entry) for entry in batch]
+        return answers
+
+    def _record_alone(self, entry: Entry) -> tuple[str, bool] | Exception:
+        try:
+            return self.record(entry)
+        except (FarthingError, ValueError) as error:
+            return error
+
+    def refused(self, *, day_ns: int, account: str, model: str, budget: str, reason: str) -> None:
+        self._write(self._refused, (day_ns, account, model, budget, reason), full=False)
+
+    def expire(self, now_ns: int) -> int:
+        booked = 0
+        while True:
+            some = self._write(self._expire, now_ns, full=False)
+            booked += some
+            if some < _BATCH:
+                return booked
+
+    def renew(self, now_ns: int) -> None:
+        """Prolong the lease of this process's calls; for one that is idle."""
+        if self._owner is not None:
+            self._write(self._renew, now_ns, full=False)
+
+    # Budgets
+
+    def standing(self, *, fresh: bool = False) -> tuple[int, Sequence[StandingBudget]]:
+        if fresh:
+            self._write(self._reload, None, full=False)
+        return self._standing.epoch, self._standing.budgets
+
+    def set_budget(self, budget: Budget, *, origin: Origin) -> None:
+        self._write(self._change, lambda conn, now: standing.write(conn, budget, origin, now), full=True)
+
+    def remove_budget(self, name: str) -> bool:
+        return self._write(self._change, lambda conn, now: standing.remove(conn, name, now), full=True)
+
+    def release_budget(self, name: str) -> bool:
+        return self._write(self._change, lambda conn, now: standing.release(conn, name, now), full=True)
+
+    # Questions
+
+    def windows(self, *, at_ns: int | None = None) -> list[WindowRow]:
+        return self._connections.read(lambda conn: reading.windows(conn, at_ns))
+
+    def room(self, bounds: Sequence[Bound], at_ns: int) -> list[tuple[Bound, int]]:
+        return self._connections.read(lambda conn: reading.room(conn, bounds, at_ns))
+
+    def call(self, call_id: str) -> dict[str, Any] | None:
+        return self._connections.read(lambda conn: reading.call(conn, call_id))
+
+    def calls(
+        self,
+        *,
+        account: str | None = None,
+        model: str | None = None,
+        context: str | None = None,
+        limit: int = 100,
+        before: str | None = None,
+    ) -> list[dict[str, Any]]:
+        where = {"account": account, "model": model, "context": context}
+        return self._connections.read(lambda conn: reading.calls(conn, where, limit, before))
+
+    def totals(
+        self,
+        by: Sequence[str] = (),
+        *,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+        where: Mapping[str, str] | None = None,
+    ) -> list[Totals]:
+        return self._connections.read(lambda conn: totals(conn, by, start_ns, end_ns, where or {}))
+
+    def run_totals(self, run: str) -> Totals:
+        return self._connections.read(lambda conn: reading.run_totals(conn, run))
+
+    def run_calls(self, run: str) -> list[dict[str, Any]]:
+        return self._connections.read(lambda conn: reading.run_calls(conn, run))
+
+    def refusals(self, *, start_ns: int | None = None, end_ns: int | None = None) -> list[dict[str, Any]]:
+        return self._connections.read(lambda conn: reading.refusals(conn, start_ns, end_ns))
+
+    def facts(self) -> dict[str, Any]:
+        facts = self._connections.read(lambda conn: checking.facts(conn, self.where))
+        return {"path": self.where, "durability": self.durability, **facts}
+
+    def check(self) -> list[str]:
+        return self._connections.read(checking.check)
+
+    def close(self) -> None:
+        self._connections.close(self._farewell)
+
+    # The process
+
+    def in_place(self) -> bool:
+        """False if the file under the path is not the one that was opened."""
+        return self._connections.in_place()
+
+    def before_fork(self) -> bool:
+        return self._connections.before_fork()
+
+    def after_fork_in_parent(self) -> None:
+        self._connections.mutex.release()
+
+    def after_fork_in_child(self) -> None:
+        self._connections.after_fork_in_child()
+
+    # Inside a transaction
+
+    def _write(self, operation: Callable[[sqlite3.Connection, Any], _T], argument: Any, *, full: bool) -> _T:
+        """Every write passes here."""
+        return self._connections.write(operation, argument, full=full and self.durability == "safe")
+
+    def _reserve(self, conn: sqlite3.Connection, want: Reservation) -> Grant | Short | Stale:
+        epoch, lease = conn.execute(sql.EPOCH_AND_LEASE, (self._owner,)).fetchone()
+        if epoch != want.epoch:
+            if epoch != self._standing.epoch:
+                self._reload(conn)
+            self._connections.cancel(conn)
+            return Stale(epoch)
+        if lease is None or self._clock.time_ns() >= self._renew_at:
+            self._renew(conn, self._clock.time_ns())
+        if self._orphans:
+            self._void_orphans(conn)
+        lines: tuple[tuple[int, bool], ...] = ()
+        held = want.hi
+        if want.bounds:
+            taken = holding.places(conn, self._windows, want)
+            granted = holding.hold(conn, want, taken)
+            if isinstance(granted, Short):
+                self._connections.cancel(conn)
+                return granted
+            held = granted
+            lines = tuple((place.id, place.expected) for place, _ in taken)
+        try:
+            seq = booking.insert(
+                conn, self._names, want, held, owner=self._owner, windows=[line[0] for line in lines]
+            )
+        except sqlite3.IntegrityError as error:
+            raise holding.twice(error, want) from error
+        return Grant(seq, want, held, lines)
+
+    def _settle(self, conn: sqlite3.Connection, job: tuple[Grant, Settlement, int]) -> bool:
+        grant, end, state = job
+        if self._orphans:
+            self._void_orphans(conn)
+        names = self._names
+        return booking.book(conn, names, grant, end, state) or booking.late(conn, names, grant, end, state)
+
+    def _record(self, conn: sqlite3.Connection, entry: Entry) -> tuple[str, bool]:
+        want = entry.reservation
+        epoch = conn.execute(sql.EPOCH_AND_LEASE, (None,)).fetchone()[0]
+        if epoch != want.epoch:
+            if epoch != self._standing.epoch:
+                self._reload(conn)
+            entry = replace(entry, reservation=replace(want, bounds=self._matched(want), epoch=epoch))
+        return booking.record(conn, self._names, self._windows, entry)
+
+    def _record_batch(
+        self, conn: sqlite3.Connection, batch: list[Entry]
+    ) -> list[tuple[str, bool] | Exception]:
+        answers: list[tuple[str, bool] | Exception] = []
+        for entry in batch:
+            try:
+                answers.append(self._record(conn, entry))
+            except TransactionConflict as conflict:
+                answers.append(conflict)
+        return answers
+
+    def _matched(self, want: Reservation) -> list[Bound]:
+        """The bounds of a call that was matched against other budgets than there are now."""
+        bounds = [bound for bound in want.bounds if bound.attached]
+        for each in self._standing.budgets:
+            budget = each.budget
+            if matches(
+                budget,
+                account=want.account,
+                context=want.context,
+                provider=want.provider,
+                model=want.model,
+                tags=want.tags,
+            ):
+                key = key_of(budget, account=want.account, tags=want.tags)
+                if key is not None:
+                    bounds.append(Bound(budget.name, budget, key, budget.limit_nano, attached=False))
+        return bounds
+
+    def _refused(self, conn: sqlite3.Connection, refusal: tuple[int, str, str, str, str]) -> None:
+        day_ns, account, model, budget, reason = refusal
+        conn.execute(
+            "INSERT INTO refusal (day, account, model, budget, reason, calls) VALUES (?, ?, ?, ?, ?, 1)"
+            " ON CONFLICT (day, account, model, budget, reason) DO UPDATE SET calls = calls + 1",
+            (
+                day_ns // booking.DAY,
+                self._names.name(conn, ACCOUNT, account),
+                self._names.name(conn, MODEL, model),
+                clean(budget),
+                clean(reason),
+            ),
+        )
+
+    def _expire(self, conn: sqlite3.Connection, now: int) -> int:
+        return booking.expire(conn, now, _BATCH)
+
+    def _renew(self, conn: sqlite3.Connection, now: int) -> None:
+        """Prolong the lease, or begin one."""
+        until = now + LEASE
+        moved = conn.execute("UPDATE owner SET lease_until = ? WHERE id = ?", (until, self._owner)).rowcount
+        if not moved:
+            self._owner = conn.execute(
+                "INSERT INTO owner (token, lease_until) VALUES (?, ?)", (os.urandom(16), until)
+            ).lastrowid
+        self._renew_at = now + LEASE // 3
+
+    def _change(self, conn: sqlite3.Connection, change: Callable[[sqlite3.Connection, int], bool]) -> bool:
+        changed = change(conn, self._clock.time_ns())
+        if changed:
+            self._reload(conn)
+        return changed
+
+    def _reload(self, conn: sqlite3.Connection, _: None = None) -> None:
+        self._standing.read(conn)
+        self._windows.clear()
+
+    def _void_orphans(self, conn: sqlite3.Connection) -> None:
+        while self._orphans:
+            booking.void_by_id(conn, self._orphans.popleft(), self._clock.time_ns())
+
+    def _on_open(self, conn: sqlite3.Connection) -> None:
+        self._owner = None
+        self._reload(conn)
+        now = self._clock.time_ns()
+        while booking.expire(conn, now, _BATCH) == _BATCH:
+            continue
+
+    def _on_commit(self) -> None:
+        self._names.keep()
+        self._windows.keep()
+
+    def _on_rollback(self) -> None:
+        self._names.forget()
+        self._windows.forget()
+        # What was read or begun in the transaction may not be so: know less rather than something wrong.
+        self._renew_at = 0
+
+    def _farewell(self, conn: sqlite3.Connection) -> None:
+        conn.execute(
+            "DELETE FROM owner WHERE id = ?1"
+            " AND NOT EXISTS (SELECT 1 FROM call WHERE owner = ?1 AND state = 0)",
+            (self._owner,),
+        )

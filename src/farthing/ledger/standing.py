@@ -1,0 +1,181 @@
+"""Standing budgets: stored by name, with where each came from, and an epoch that every change raises."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from farthing.limits import window_at
+from farthing.ledger.codes import budget_from_json, budget_to_json, clean
+from farthing.ledger.seeding import Dims, seed
+from farthing.ledger.store import Origin, StandingBudget
+from farthing.ledger.windows import between
+from farthing.money import usd
+from farthing.records import Budget
+
+__all__ = ["Standing", "release", "remove", "write"]
+
+_DECLARED: Final = ("code", "config")
+
+_NOT_COUNTED: Final = ("limit", "alerts", "fallback", "wait")
+"""What may change without changing which calls a window counts, and at what amount."""
+
+_FIND: Final = """SELECT id, rules, origin, pinned, declared, removed FROM budget
+WHERE attached = 0 AND name = ?"""
+
+_ALL: Final = """SELECT b.rules, b.origin, b.pinned FROM budget AS b
+WHERE b.attached = 0 AND b.removed IS NULL ORDER BY b.id"""
+
+
+@dataclass(slots=True)
+class Standing:
+    """What was last read of them."""
+
+    epoch: int = 0
+    budgets: tuple[StandingBudget, ...] = field(default=())
+
+    def read(self, conn: sqlite3.Connection) -> None:
+        epoch = conn.execute("SELECT number FROM meta WHERE key = 'budget_epoch'").fetchone()[0]
+        self.budgets = tuple(
+            StandingBudget(budget=budget_from_json(rules), origin=origin, pinned=bool(pinned))
+            for rules, origin, pinned in conn.execute(_ALL)
+        )
+        self.epoch = epoch
+
+
+def write(conn: sqlite3.Connection, budget: Budget, origin: Origin, now: int) -> bool:
+    """Store a budget inside the caller's transaction; False if it stands as it is."""
+    row = conn.execute(_FIND, (clean(budget.name),)).fetchone()
+    wanted = budget_to_json(budget)
+    if row is None:
+        declared = wanted if origin in _DECLARED else None
+        made = conn.execute(
+            "INSERT INTO budget (attached, name, rules, origin, declared, since) VALUES (0, ?, ?, ?, ?, ?)",
+            (clean(budget.name), wanted, origin, declared, now),
+        ).lastrowid
+        assert made is not None  # noqa: S101  an INSERT has one
+        _open(conn, made, budget, now)
+        return _changed(conn)
+    number, rules, stored_origin, pinned, declared, removed = row
+    if removed is not None:
+        stored_origin, pinned, declared = None, 0, None
+    if origin in _DECLARED:
+        if declared == wanted:
+            return False
+        if stored_origin in {"cli", "http"}:
+            # Its limit was set at run time: that stands until it is released.
+            pinned, origin = 1, stored_origin
+            budget = _with_limit(budget, budget_from_json(rules))
+        declared = wanted
+    else:
+        pinned = int(declared is not None)
+        if removed is None and rules == wanted and stored_origin == origin and pinned == row[3]:
+            return False
+    conn.execute(
+        "UPDATE budget SET rules = ?, origin = ?, pinned = ?, declared = ?, removed = NULL WHERE id = ?",
+        (budget_to_json(budget), origin, pinned, declared, number),
+    )
+    _apply(conn, number, budget, None if removed is not None else budget_from_json(rules), now)
+    return _changed(conn)
+
+
+def release(conn: sqlite3.Connection, name: str, now: int) -> bool:
+    """Give a budget that was set at run time back to its declaration; False if nothing is."""
+    row = conn.execute(_FIND, (clean(name),)).fetchone()
+    if row is None or row[5] is not None or not row[3] or row[4] is None:
+        return False
+    number, rules, _, _, declared, _ = row
+    budget = budget_from_json(declared)
+    conn.execute("UPDATE budget SET rules = ?, origin = 'code', pinned = 0 WHERE id = ?", (declared, number))
+    _apply(conn, number, budget, budget_from_json(rules), now)
+    return _changed(conn)
+
+
+def remove(conn: sqlite3.Connection, name: str, now: int) -> bool:
+    """Forget a budget; its row and windows stay for the calls that are still charged to them."""
+    row = conn.execute(_FIND, (clean(name),)).fetchone()
+    if row is None or row[5] is not None:
+        return False
+    conn.execute("UPDATE budget SET removed = ?, declared = NULL, pinned = 0 WHERE id = ?", (now, row[0]))
+    _close(conn, row[0], now)
+    return _changed(conn)
+
+
+def _apply(conn: sqlite3.Connection, number: int, budget: Budget, old: Budget | None, now: int) -> None:
+    if old is not None and _counts(old) == _counts(budget):
+        conn.execute(
+            "UPDATE budget_window SET limit_nano = ? WHERE budget = ? AND (ends IS NULL OR ends > ?)",
+            (budget.limit_nano, number, now),
+        )
+        return
+    _close(conn, number, now)
+    conn.execute("UPDATE budget SET since = ? WHERE id = ?", (now, number))
+    _open(conn, number, budget, now)
+
+
+def _counts(budget: Budget) -> dict[str, Any]:
+    return {name: value for name, value in budget.to_dict().items() if name not in _NOT_COUNTED} | {
+        "expected": budget.charges_expected
+    }
+
+
+def _with_limit(budget: Budget, other: Budget) -> Budget:
+    return Budget(**{**budget.to_dict(), "limit": usd(other.limit_nano)})
+
+
+def _changed(conn: sqlite3.Connection) -> bool:
+    conn.execute("UPDATE meta SET number = number + 1 WHERE key = 'budget_epoch'")
+    return True
+
+
+def _close(conn: sqlite3.Connection, number: int, now: int) -> None:
+    """End the windows that reach past now; those that would begin only then are taken away."""
+    later = conn.execute(
+        "SELECT id FROM budget_window WHERE budget = ? AND starts >= ?", (number, now)
+    ).fetchall()
+    for window in later:
+        conn.execute(
+            "UPDATE call SET budget_window = NULL WHERE started >= ? AND budget_window = ?", (now, *window)
+        )
+        conn.execute("DELETE FROM more_line WHERE budget_window = ?", window)
+        conn.execute("DELETE FROM budget_window WHERE id = ?", window)
+    conn.execute(
+        "UPDATE budget_window SET ends = ? WHERE budget = ? AND (ends IS NULL OR ends > ?)",
+        (now, number, now),
+    )
+
+
+def _open(conn: sqlite3.Connection, number: int, budget: Budget, now: int) -> None:
+    """Make the windows of now, one for each key that calls of the period have, with those calls in them.
+
+    The period counts from its own beginning, also where the window can only begin after the one that it
+    replaces: otherwise a changed time zone would forget what was spent.
+    """
+    if budget.period == "run":
+        return
+    period = window_at(budget, now)
+    dims = Dims.read(conn, 0 if period.ends_ns is None else period.starts_ns, period.ends_ns)
+    windows: dict[str, int] = {}
+    for key in dims.keys(budget):
+        starts, ends = between(conn, number, key, period, now)
+        if period.ends_ns is None:
+            starts = _earliest(conn, number, key, now)
+        made = conn.execute(
+            "INSERT INTO budget_window (budget, key, starts, ends, expected, limit_nano)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (number, key, starts, ends, budget.charges_expected, budget.limit_nano),
+        ).lastrowid
+        assert made is not None  # noqa: S101  an INSERT has one
+        windows[key] = made
+    if windows:
+        seed(conn, budget, windows, dims)
+
+
+def _earliest(conn: sqlite3.Connection, number: int, key: str, now: int) -> int:
+    """Since when a window that never ends counts: its first row, or where the one before it ended."""
+    before = conn.execute(
+        "SELECT max(ends) FROM budget_window WHERE budget = ? AND key = ?", (number, key)
+    ).fetchone()[0]
+    first = conn.execute("SELECT min(started) FROM call WHERE state <> 2").fetchone()[0]
+    return before if before is not None else min(now, now if first is None else first)

@@ -1,0 +1,145 @@
+"""Sums of finished calls: from the rollups by day for whole days, from the rows for the edges of a range.
+
+`day_model` has (day, context, operation, provider, model), `day_account` (day, account, context); what
+neither can answer, such as accounts by model, is summed from the rows.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import Final
+
+from farthing.ledger.codes import CONTEXT, OPERATION, USAGE_SOURCE, clean
+from farthing.ledger.names import ACCOUNT, MODEL, PROVIDER
+from farthing.ledger.store import Totals
+from farthing.records import CONTEXTS, OPERATIONS, OUTCOMES
+
+__all__ = ["DIMENSIONS", "ROW_SUMS", "totals"]
+
+_DAY: Final = 86_400 * 10**9
+_FAR: Final = 2**62
+
+DIMENSIONS: Final = ("day", "account", "context", "provider", "model", "operation")
+_OF_MODEL: Final = frozenset({"day", "context", "operation", "provider", "model"})
+_OF_ACCOUNT: Final = frozenset({"day", "account", "context"})
+_KINDS: Final = {"account": ACCOUNT, "provider": PROVIDER, "model": MODEL}
+_WORDS: Final[dict[str, tuple[str, ...]]] = {"context": CONTEXTS, "operation": OPERATIONS}
+_SUMS: Final = ("calls", "errors", "input", "cached", "output", "cost", "counted", "unpriced", "estimated")
+
+_ERROR: Final = OUTCOMES.index("error")
+
+ROW_SUMS: Final = f"""1 AS calls, outcome = {_ERROR} AS errors, coalesce(input, 0) AS input,
+  coalesce(cached, 0) AS cached, coalesce(output, 0) AS output, coalesce(cost, 0) AS cost,
+  counted, cost IS NULL AND outcome <> {_ERROR} AS unpriced,
+  usage_source = {USAGE_SOURCE["estimated"]} AND outcome <> {_ERROR} AS estimated"""
+"""What a finished row of `call` adds to the totals; the same as `booking.sums_of`."""
+
+_ROW_DIMENSION: Final = {"day": f"started / {_DAY} AS day", "provider": "coalesce(provider, 0) AS provider"}
+
+
+def totals(
+    conn: sqlite3.Connection,
+    by: Sequence[str],
+    start: int | None,
+    end: int | None,
+    where: Mapping[str, str],
+) -> list[Totals]:
+    """See `Ledger.totals`. Raises ValueError for a dimension that there is not."""
+    for name in (*by, *where):
+        if name not in DIMENSIONS:
+            raise ValueError(f"totals know {', '.join(DIMENSIONS)}; got {name!r}")
+    needed = tuple(dict.fromkeys((*by, *where)))
+    parts, values = _parts(needed, 0 if start is None else start, _FAR if end is None else end)
+    if not parts:
+        return [] if by else [Totals()]
+    terms, filters = _filters(where)
+    sums = ", ".join(f"sum({name})" for name in _SUMS)
+    groups = ", ".join(by)
+    statement = (
+        f"SELECT {groups + ', ' if by else ''}{sums} FROM ({' UNION ALL '.join(parts)}){terms}"  # noqa: S608  names of DIMENSIONS only
+        f"{f' GROUP BY {groups} HAVING sum(calls) <> 0 ORDER BY {groups}' if by else ''}"
+    )
+    shown = _Shown(conn)
+    answers = []
+    for row in conn.execute(statement, (*values, *filters)):
+        group = tuple(shown.word(name, value) for name, value in zip(by, row, strict=False))
+        numbers = [number or 0 for number in row[len(by) :]]
+        answers.append(
+            Totals(
+                group=group,
+                calls=numbers[0],
+                errors=numbers[1],
+                input_tokens=numbers[2],
+                cached_tokens=numbers[3],
+                output_tokens=numbers[4],
+                cost=numbers[5],
+                counted=numbers[6],
+                unpriced=numbers[7],
+                estimated=numbers[8],
+            )
+        )
+    return answers
+
+
+def _parts(needed: tuple[str, ...], start: int, end: int) -> tuple[list[str], list[int]]:
+    """SELECTs that together hold every finished call of [start, end) once, and their values."""
+    rollup = None
+    if _OF_MODEL.issuperset(needed):
+        rollup = "day_model"
+    elif _OF_ACCOUNT.issuperset(needed):
+        rollup = "day_account"
+    first, after = -(-start // _DAY), end // _DAY
+    if rollup is None or first >= after:
+        return ([_rows_part(needed)], [start, end]) if start < end else ([], [])
+    columns = ", ".join((*needed, *_SUMS))
+    parts = [f"SELECT {columns} FROM {rollup} WHERE day >= ? AND day < ?"]  # noqa: S608  constant names
+    values = [first, after]
+    for low, high in ((start, first * _DAY), (after * _DAY, end)):
+        if low < high:
+            parts.append(_rows_part(needed))
+            values += [low, high]
+    return parts, values
+
+
+def _rows_part(needed: tuple[str, ...]) -> str:
+    columns = ", ".join((*(_ROW_DIMENSION.get(name, name) for name in needed), ROW_SUMS))
+    return f"SELECT {columns} FROM call WHERE state <> 0 AND started >= ? AND started < ?"  # noqa: S608  constant names
+
+
+def _filters(where: Mapping[str, str]) -> tuple[str, list[object]]:
+    terms: list[str] = []
+    values: list[object] = []
+    for name, value in where.items():
+        if name in _KINDS:
+            terms.append(f"{name} = (SELECT id FROM name WHERE kind = {_KINDS[name]} AND name = ?)")  # noqa: S608
+            values.append(clean(value))
+        else:
+            terms.append(f"{name} = ?")
+            values.append(_code(name, value))
+    return (" WHERE " + " AND ".join(terms) if terms else ""), values
+
+
+def _code(name: str, value: str) -> int:
+    if name == "day":
+        return (date.fromisoformat(value) - date(1970, 1, 1)).days
+    return (CONTEXT if name == "context" else OPERATION).get(value, -1)
+
+
+class _Shown:
+    """The words for the codes and ids that were grouped by."""
+
+    def __init__(self, conn: sqlite3.Connection) -> None:
+        self._conn = conn
+        self._known: dict[int, str | None] = {0: None}
+
+    def word(self, dimension: str, value: int) -> str | None:
+        if dimension == "day":
+            return (date(1970, 1, 1) + timedelta(days=value)).isoformat()
+        if dimension in _WORDS:
+            return _WORDS[dimension][value]
+        if value not in self._known:
+            row = self._conn.execute("SELECT name FROM name WHERE id = ?", (value,)).fetchone()
+            self._known[value] = row[0] if row else None
+        return self._known[value]

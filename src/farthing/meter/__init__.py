@@ -1,0 +1,1 @@
+"""The Meter, the default one, and where settings come from."""

@@ -1,0 +1,111 @@
+"""Where settings come from: `configure()`, the environment, a file, defaults, in this order."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from farthing.errors import FarthingError
+
+__all__ = ["Setting", "default_ledger", "settings"]
+
+_ENVIRONMENT = {
+    "FARTHING_LEDGER": "ledger",
+    "FARTHING_ACCOUNT": "account",
+    "FARTHING_BUDGET": "budget",
+    "FARTHING_DISABLED": "enabled",
+}
+_KNOWN = frozenset(
+    {
+        "ledger",
+        "account",
+        "context",
+        "tags",
+        "budget",
+        "prices",
+        "on_unpriced",
+        "on_unbounded",
+        "on_ledger_error",
+        "on_tight",
+        "min_output_tokens",
+        "output_cap",
+        "wait",
+        "durability",
+        "ledger_timeout",
+        "inject_usage",
+        "alert_url",
+        "enabled",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value and who said it."""
+
+    value: Any
+    source: str
+
+
+def settings(given: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> dict[str, Setting]:
+    """Every setting that somebody has stated, by name.
+
+    Raises:
+        FarthingError: for a file that cannot be read, or a name in it that is no setting.
+    """
+    environ = os.environ if environ is None else environ
+    found: dict[str, Setting] = {}
+    path, table = _file(environ)
+    for name, value in table.items():
+        if name not in _KNOWN:
+            raise FarthingError(f"{path}: {name!r} is no setting; known are {', '.join(sorted(_KNOWN))}")
+        found[name] = Setting(value, str(path))
+    for variable, name in _ENVIRONMENT.items():
+        text = environ.get(variable, "").strip()
+        if text:
+            value = text.lower() not in {"1", "true", "yes", "on"} if name == "enabled" else text
+            found[name] = Setting(value, variable)
+    found |= {name: Setting(value, "configure()") for name, value in given.items()}
+    return found
+
+
+def _file(environ: Mapping[str, str]) -> tuple[Path | None, dict[str, Any]]:
+    """The nearest farthing.toml or pyproject.toml with [tool.farthing], or the one that FARTHING_CONFIG names."""
+    named = environ.get("FARTHING_CONFIG", "").strip()
+    if named:
+        path = Path(named).expanduser()
+        if not path.is_file():
+            raise FarthingError(f"FARTHING_CONFIG names {path}, which is no file")
+        return path, _table(path)
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        for name in ("farthing.toml", "pyproject.toml"):
+            path = folder / name
+            if path.is_file():
+                table = _table(path)
+                if name == "farthing.toml" or table:
+                    return path, table
+    return None, {}
+
+
+def _table(path: Path) -> dict[str, Any]:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        if path.name == "pyproject.toml":  # somebody else's file: not ours to complain about
+            return {}
+        raise FarthingError(f"{path} cannot be read: {error}") from None
+    if path.name == "pyproject.toml":
+        data = data.get("tool", {}).get("farthing", {})
+    return data if isinstance(data, dict) else {}
+
+
+def default_ledger() -> Path:
+    """`ledger.db` in the user's data folder."""
+    from platformdirs import user_data_path  # noqa: PLC0415  only where nobody names a ledger
+
+    return user_data_path("farthing", appauthor=False) / "ledger.db"

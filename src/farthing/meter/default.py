@@ -1,0 +1,223 @@
+"""The default meter, which the module-level functions act on: found when they are called."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from farthing.engine import Engine
+from farthing.errors import FarthingError
+from farthing.intercept import Scope, unwrap
+from farthing.log import logger
+from farthing.meter.config import settings
+from farthing.meter.meter import Meter
+from farthing.meter.surfaces import scoped, tracked, wrapped
+from farthing.records import Budget
+from farthing.settings import BudgetLike
+
+__all__ = [
+    "acan_afford",
+    "arecord",
+    "areserve",
+    "budget",
+    "budgets",
+    "can_afford",
+    "cheapest",
+    "configure",
+    "cost_of",
+    "default_meter",
+    "estimate",
+    "receipt",
+    "record",
+    "remove_budget",
+    "reserve",
+    "scope",
+    "set_budget",
+    "track_usage",
+    "unwrap",
+    "using",
+    "wrap",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+_lock = threading.RLock()
+_meter: Meter | None = None
+_given: dict[str, Any] = {}
+_override: ContextVar[Meter | None] = ContextVar("farthing_meter", default=None)
+
+_OWNER = "the default meter"
+
+
+def default_meter() -> Meter:
+    """The meter of this context, or of the process; made from the settings when it is first asked for.
+
+    Raises:
+        FarthingError: for settings that make no sense.
+    """
+    override = _override.get()
+    if override is not None:
+        return override
+    meter = _meter
+    if meter is None:
+        with _lock:
+            meter = _meter or _install({})
+    return meter
+
+
+def configure(**given: Any) -> Meter:
+    """Set up the default meter; takes what `Meter` takes, and `budget`, the standing budget "default".
+
+    The same arguments again do nothing; others drain the old meter and replace it.
+
+    Raises:
+        FarthingError: for an argument that is unknown or makes no sense; nothing is changed then.
+    """
+    with _lock:
+        if _meter is not None and given == _given:
+            return _meter
+        old = _meter
+        meter = _install(given)
+        if old is not None:
+            logger.info("the default meter is replaced")
+            old.close()
+        return meter
+
+
+def _install(given: dict[str, Any]) -> Meter:
+    global _meter, _given  # noqa: PLW0603  the default meter is a fact of the process
+    arguments = {name: setting.value for name, setting in settings(given).items()}
+    budget = arguments.pop("budget", None)
+    standing = None if budget is None else _standing(budget)
+    try:
+        meter = Meter(**arguments)
+    except TypeError as error:
+        raise FarthingError(f"unknown setting: {error}") from None
+    if standing is not None:
+        meter.declare(standing, origin="code" if "budget" in given else "config")
+    _meter, _given = meter, dict(given)
+    return meter
+
+
+def _standing(budget: Any) -> Budget:
+    """The budget "default"; one without a period is for good."""
+    if isinstance(budget, Budget):
+        return budget
+    parsed = Budget.parse(budget)
+    return parsed if parsed.period != "run" else Budget(parsed.name, parsed.limit, "total")
+
+
+@contextmanager
+def using(meter: Meter) -> Iterator[Meter]:
+    """Inside, the module-level functions act on this meter (per context)."""
+    token = _override.set(meter)
+    try:
+        yield meter
+    finally:
+        _override.reset(token)
+
+
+def _find() -> Engine:
+    return default_meter().engine
+
+
+def wrap(
+    client: T,
+    *,
+    account: str | None = None,
+    context: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    budget: BudgetLike | None = None,
+    name: str | None = None,
+    provider: str | None = None,
+    pin: bool = False,
+) -> T:
+    """`Meter.wrap` on the default meter, whichever that is when a call is made."""
+    return wrapped(
+        _find,
+        _OWNER,
+        client,
+        account=account,
+        context=context,
+        tags=tags,
+        budget=budget,
+        name=name,
+        provider=provider,
+        pin=pin,
+    )
+
+
+def track_usage(
+    fn: Any = None,
+    *,
+    account: str | None = None,
+    context: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    budget: BudgetLike | None = None,
+    model: str | None = None,
+    provider: str | None = None,
+    usage: Callable[[Any], Any] | None = None,
+    estimate: Any = None,
+) -> Any:
+    """`Meter.track_usage` on the default meter, whichever that is when the function is called."""
+    return tracked(
+        _find,
+        fn,
+        account=account,
+        context=context,
+        tags=tags,
+        budget=budget,
+        model=model,
+        provider=provider,
+        usage=usage,
+        estimate=estimate,
+    )
+
+
+def scope(
+    *,
+    account: str | None = None,
+    context: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    budget: BudgetLike | None = None,
+    name: str | None = None,
+) -> Scope:
+    """`Meter.scope` on the default meter, whichever that is when it is entered."""
+    return scoped(_find, account=account, context=context, tags=tags, budget=budget, name=name)
+
+
+def _on_default(method: Callable[Concatenate[Meter, P], R]) -> Callable[P, R]:
+    """A method of `Meter`, on the default meter of the moment."""
+
+    @functools.wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        return method(default_meter(), *args, **kwargs)
+
+    signature = inspect.signature(method)
+    call.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[p for name, p in signature.parameters.items() if name != "self"]
+    )
+    return call
+
+
+acan_afford = _on_default(Meter.acan_afford)
+areserve = _on_default(Meter.areserve)
+arecord = _on_default(Meter.arecord)
+budget = _on_default(Meter.budget)
+budgets = _on_default(Meter.budgets)
+can_afford = _on_default(Meter.can_afford)
+cheapest = _on_default(Meter.cheapest)
+cost_of = _on_default(Meter.cost_of)
+estimate = _on_default(Meter.estimate)
+receipt = _on_default(Meter.receipt)
+record = _on_default(Meter.record)
+remove_budget = _on_default(Meter.remove_budget)
+reserve = _on_default(Meter.reserve)
+set_budget = _on_default(Meter.set_budget)

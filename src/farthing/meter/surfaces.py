@@ -1,0 +1,97 @@
+"""The three surfaces at which calls are seen. Each finds its engine when a call is made, not before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from farthing.engine import Engine
+from farthing.errors import FarthingError
+from farthing.intercept import Metered, Scope, Tracker, metered_by, wrap
+from farthing.log import logger
+from farthing.settings import BudgetLike, Who, attach, checked_context, checked_tags, checked_text
+
+__all__ = ["Find", "scoped", "tracked", "wrapped"]
+
+T = TypeVar("T")
+Find = Callable[[], Engine]
+Tags = Mapping[str, str] | None
+
+
+def wrapped(
+    find: Find,
+    owner: object,
+    client: T,
+    *,
+    account: str | None,
+    context: str | None,
+    tags: Tags,
+    budget: BudgetLike | None,
+    name: str | None,
+    provider: str | None,
+    pin: bool,
+) -> T:
+    """Meter a client for `owner`: see `Meter.wrap`."""
+    state = metered_by(client)
+    if state is not None and state.owner is not owner:
+        raise FarthingError("this client is wrapped by another meter: unwrap it first")
+    given = (account, context, tags, budget, name, provider)
+    if state is not None and not pin and all(value is None for value in given):
+        return client
+    engine = find()
+    surface = f"client:{checked_text(name, 'name')}" if name is not None else "client"
+    own = account or engine.who.account or "default"
+    who = Who(
+        checked_text(account, "account"),
+        checked_context(context),
+        checked_tags(tags),
+        attach(budget, surface=surface, account=own, run="" if budget is None else engine.ids()),
+    )
+    if not engine.enabled:
+        if any(bound.hard for bound in who.budgets):
+            logger.warning("accounting is disabled: the budget of a client is not enforced")
+        return client
+    return wrap(
+        client, Metered(find, who, owner=owner, provider=checked_text(provider, "provider"), pinned=pin)
+    )
+
+
+def tracked(
+    find: Find,
+    fn: Any,
+    *,
+    account: str | None,
+    context: str | None,
+    tags: Tags,
+    budget: BudgetLike | None,
+    model: str | None,
+    provider: str | None,
+    usage: Callable[[Any], Any] | None,
+    estimate: Any,
+) -> Any:
+    """Track a function, or make a decorator that does: see `Meter.track_usage`."""
+    tracker = Tracker(
+        find,
+        Who(checked_text(account, "account"), checked_context(context), checked_tags(tags)),
+        budget=budget,
+        model=checked_text(model, "model"),
+        provider=checked_text(provider, "provider"),
+        usage=usage,
+        estimate=estimate,
+    )
+    return tracker if fn is None else tracker(fn)
+
+
+def scoped(
+    find: Find,
+    *,
+    account: str | None,
+    context: str | None,
+    tags: Tags,
+    budget: BudgetLike | None,
+    name: str | None,
+) -> Scope:
+    """A scope: see `Meter.scope`."""
+    surface = f"scope:{checked_text(name, 'name')}" if name is not None else "scope"
+    who = Who(checked_text(account, "account"), checked_context(context), checked_tags(tags))
+    return Scope(find, who, budget, surface=surface)

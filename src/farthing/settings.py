@@ -1,0 +1,160 @@
+"""Whom a call is booked on: what `wrap`, `track_usage` and `scope` say of it, and which of them wins.
+
+Per field: the innermost scope, then outer ones, then the client, then the Meter. Tags merge, inner wins.
+All of it is captured when the call is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from farthing.errors import FarthingError, InvalidBudget
+from farthing.ledger.store import Bound
+from farthing.records import Budget
+
+__all__ = [
+    "BudgetLike",
+    "Frame",
+    "Policies",
+    "Who",
+    "attach",
+    "checked_context",
+    "checked_tags",
+    "checked_text",
+    "current",
+    "resolve",
+]
+
+BudgetLike = Budget | str | int | float | Decimal
+
+_NO_TAGS: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """What is done where a call cannot be guarded as it should, and how large a hold is."""
+
+    on_unpriced: str = "refuse"
+    on_unbounded: str = "refuse"
+    on_ledger_error: str = "refuse"
+    on_tight: str = "cap"
+    min_output_tokens: int | None = None
+    output_cap: int | None = None
+    inject_usage: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """The settings of one surface, or of one call when all are merged."""
+
+    account: str | None = None
+    context: str | None = None
+    tags: Mapping[str, str] | None = None
+    budgets: tuple[Bound, ...] = ()
+    run: str | None = None
+
+    def over(self, outer: Who) -> Who:
+        """These settings, with those of `outer` where these say nothing."""
+        return Who(
+            self.account or outer.account,
+            self.context or outer.context,
+            {**(outer.tags or _NO_TAGS), **self.tags} if self.tags else outer.tags,
+            (*outer.budgets, *self.budgets) if self.budgets else outer.budgets,
+            self.run or outer.run,
+        )
+
+
+class Frame:
+    """One open scope: its merged settings, and whether a metered call has started inside."""
+
+    __slots__ = ("__weakref__", "metered", "on_metered", "parent", "who")
+
+    def __init__(self, own: Who, parent: Frame | None) -> None:
+        self.parent = parent
+        self.who = own.over(parent.who) if parent else own
+        self.metered = False
+        self.on_metered: Callable[[], None] | None = None
+
+    def mark(self) -> None:
+        """A metered call starts inside: this scope and all around it know."""
+        frame: Frame | None = self
+        while frame is not None:
+            if not frame.metered:
+                frame.metered = True
+                if frame.on_metered is not None:
+                    frame.on_metered()
+            frame = frame.parent
+
+
+current: ContextVar[Frame | None] = ContextVar("farthing_scope", default=None)
+
+
+def resolve(client: Who, meter: Who, *, pinned: bool = False) -> Who:
+    """What a call made here and now is booked on."""
+    frame = current.get()
+    if frame is None:
+        return client.over(meter)
+    if pinned:
+        return replace(client.over(frame.who).over(meter), run=frame.who.run)
+    return frame.who.over(client).over(meter)
+
+
+def attach(given: BudgetLike | None, *, surface: str, account: str, run: str) -> tuple[Bound, ...]:
+    """The budget of a surface. A `Budget` has its own name and windows; a text shares its window with every
+    surface of equal (surface, account, period); without a period its window is the run's.
+
+    Raises:
+        InvalidBudget: if it is not understood.
+    """
+    if given is None:
+        return ()
+    if isinstance(given, Budget):
+        key = run if given.period == "run" else ""
+        return (Bound(given.name, given, key, given.limit_nano, True),)  # noqa: FBT003  a record's field
+    if isinstance(given, bool) or not isinstance(given, (str, int, float, Decimal)):
+        raise InvalidBudget(f"a budget must be a text such as '$5/day', an amount or a Budget; got {given!r}")
+    budget = Budget.parse(given)
+    identity = f"{surface}|{account}|{budget.period}"
+    budget = Budget(identity[:200], budget.limit, budget.period)
+    key = run if budget.period == "run" else ""
+    return (Bound(identity, budget, key, budget.limit_nano, True),)  # noqa: FBT003  a record's field
+
+
+def checked_text(value: object, what: str) -> str | None:
+    """The text or None.
+
+    Raises:
+        FarthingError: for anything else.
+    """
+    if value is None or (isinstance(value, str) and value):
+        return value
+    raise FarthingError(f"{what} must be a text; got {value!r}")
+
+
+def checked_context(value: object) -> str | None:
+    """"customer", "system" or None.
+
+    Raises:
+        FarthingError: for anything else.
+    """
+    if value in (None, "customer", "system"):
+        return value  # type: ignore[return-value]
+    raise FarthingError(f"context must be 'customer' or 'system'; got {value!r}")
+
+
+def checked_tags(tags: object) -> dict[str, str] | None:
+    """A copy of the tags.
+
+    Raises:
+        FarthingError: if they are not text to text.
+    """
+    if tags is None:
+        return None
+    if not isinstance(tags, Mapping) or not all(
+        isinstance(k, str) and isinstance(v, str) for k, v in tags.items()
+    ):
+        raise FarthingError(f"tags must map text to text; got {tags!r}")
+    return dict(tags)

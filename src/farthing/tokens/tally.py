@@ -1,0 +1,120 @@
+"""The running count of one request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from farthing.tokens.families import Family, family_of
+from farthing.tokens.text import Count, Method, byte_length, tokenizer
+
+__all__ = ["UNSEEN", "Tally", "as_json", "as_mapping", "as_weight"]
+
+UNSEEN: Final = 1 << 21
+"""Stands, in `Count.upper`, for input that the request does not show; above any context window."""
+
+_METHODS: Final[tuple[Method, ...]] = ("exact", "approximate", "heuristic")
+
+
+class Tally:
+    """Adds up what a request consists of: texts, which are counted, and other parts, which are guessed
+    with an upper bound."""
+
+    __slots__ = (
+        "_bounded",
+        "_guessed",
+        "_guessed_upper",
+        "_worst",
+        "counted",
+        "family",
+        "messages",
+        "tokenizer",
+    )
+
+    def __init__(self, model: str) -> None:
+        self.family: Family = family_of(model)
+        self.tokenizer = tokenizer(self.family.encoding)
+        self.counted = 0
+        """Tokens of texts and of the known overhead."""
+        self.messages = 0
+        self._bounded = 0  # what texts may have above their count
+        self._guessed = 0
+        self._guessed_upper = 0
+        self._worst = 2 if self.tokenizer.by_length else 0 if self.family.exact else 1
+
+    def text(self, text: str) -> None:
+        """Count a text as it is."""
+        tokens, more = self.measure(text)
+        self.counted += tokens
+        self._bounded += more
+
+    def measure(self, text: str) -> tuple[int, int]:
+        """Tokens of a text by this vocabulary, and how many more it may have; nothing is added up."""
+        tokens = self.tokenizer.count(text)
+        if self.tokenizer.guesses(text):
+            self._worst = 2
+            return tokens, byte_length(text) - tokens
+        if not self.family.exact and not text.isascii():
+            # Other vocabularies are weaker than o200k_base on other scripts than Latin: a token more for
+            # each character of three bytes.
+            return tokens, (byte_length(text) - len(text)) // 2
+        return tokens, 0
+
+    def guess(self, tokens: int, upper: int) -> None:
+        """Add a part whose tokens follow no known rule."""
+        self._guessed += tokens
+        self._guessed_upper += max(tokens, upper)
+        self._worst = self._worst or 1
+
+    def json(self, value: object) -> None:
+        """Count a value by its JSON, of which the model may see another form."""
+        tokens, more = self.measure(value if isinstance(value, str) else as_json(value))
+        self.guess(tokens, tokens * 13 // 10 + more + 8)
+
+    def total(self, *, margin: int = 64) -> Count:
+        """The count of all; `margin` are tokens that the known overhead may be off."""
+        family, counted = self.family, self.counted
+        if family.exact:
+            tokens = counted
+            upper = counted + min(counted // 4, margin + counted // 50)
+        else:
+            tokens = -(-counted * family.percent // 100)
+            upper = -(-counted * family.percent_upper // 100) + self.messages * family.message_upper
+        tokens = max(0, tokens + self._guessed)
+        return Count(tokens, max(tokens, upper + self._bounded + self._guessed_upper), _METHODS[self._worst])
+
+
+def as_mapping(value: object) -> Mapping[str, Any] | None:
+    """A mapping, or a model object of an SDK as one; None for anything else."""
+    if isinstance(value, Mapping):
+        return value
+    dump = getattr(value, "model_dump", None)
+    if not callable(dump) or isinstance(value, type):
+        return None
+    dumped = dump(exclude_none=True)
+    return dumped if isinstance(dumped, Mapping) else None
+
+
+def as_json(value: object) -> str:
+    """Compact JSON of any value; what JSON cannot say is written as Python does."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def as_weight(value: object) -> Count:
+    """A count of last resort, of any value of any depth: by the bytes of the texts in it."""
+    seen: set[int] = set()
+    waiting, size, hidden = [value], 0, 0
+    while waiting:
+        item = waiting.pop()
+        size += 8
+        if isinstance(item, str):
+            size += byte_length(item)
+        elif isinstance(item, (Mapping, list, tuple)):
+            if id(item) not in seen:
+                seen.add(id(item))
+                waiting.extend(item)
+                waiting.extend(item.values() if isinstance(item, Mapping) else ())
+        elif item is not None and not isinstance(item, (bool, int, float)):
+            hidden = UNSEEN
+    return Count(-(-size // 4), size + hidden, "heuristic")

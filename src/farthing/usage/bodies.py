@@ -1,0 +1,209 @@
+"""Bodies and events -> `Reading`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import reduce
+from operator import add
+from typing import Any
+
+from farthing.errors import InvalidUsage
+from farthing.records import Usage
+from farthing.usage.counts import Absurd, Found, collect, parts_of, settle, stated, units_of
+from farthing.usage.flavours import FLAVOURS, row_of
+from farthing.usage.flavours.row import Row
+from farthing.usage.paths import fields_of, first, plain, shown, word
+from farthing.usage.reading import Part, Reading
+from farthing.usage.reported import reported
+
+__all__ = ["flavour_of", "read", "read_event"]
+
+_DEFAULT = "openai.chat"
+_NOTHING = Reading(usage=None)
+_WHOLES = ("input_tokens", "output_tokens", "total_tokens")
+
+
+def flavour_of(body: Mapping[str, Any]) -> str:
+    """The flavour of a body or event, by its shape; "openai.chat" if nothing tells."""
+    told = {value for value in (body.get("object"), body.get("type")) if isinstance(value, str)}
+    usage = plain(body.get("usage"))
+    keys = set(body) | (set(usage) if isinstance(usage, Mapping) else set())
+    for name in FLAVOURS:
+        row = row_of(name)
+        if row is not None and told & row.objects:
+            return name
+    if "prompt_tokens" not in keys and "object" not in body:
+        for name in FLAVOURS:
+            row = row_of(name)
+            if row is not None and row.marks & keys:
+                return name
+    if "prompt_tokens" in keys:
+        vectors = body.get("object") == "list" or not keys & {"choices", "completion_tokens", "object"}
+        return "openai.embeddings" if vectors else _DEFAULT
+    responses = "input_tokens" in keys or any(kind.startswith("response.") for kind in told)
+    return "openai.responses" if responses else _DEFAULT
+
+
+def read(body: object, *, flavour: str | None = None, provider: str | None = None) -> Reading:
+    """What a body says of itself. Never raises for any JSON value.
+
+    Args:
+        body: parsed JSON, or the SDK's object made from it, of which only the fields that matter are
+            looked at; also a bare mapping of a model and a usage object, or of a model and counts.
+        flavour: a name of `FLAVOURS`; by the body's shape if it is not given or not known.
+        provider: where it comes from, for dialects of a flavour.
+    """
+    fields = body if type(body) is dict else fields_of(body) or _dumped(body)
+    if fields is None:
+        return _NOTHING
+    row = row_of(flavour, provider) or row_of(flavour_of(fields), provider)
+    if row is None:
+        return _NOTHING
+    for key in row.inside:
+        inner = fields.get(key)
+        if inner is not None:
+            fields = fields_of(inner) or fields
+    return _reading(row, fields, _usage_in(row, fields))
+
+
+def read_event(event: Mapping[str, Any], *, flavour: str) -> Reading | None:
+    """What one parsed event of a stream says; None if it states no usage."""
+    if not isinstance(event, Mapping):
+        return None
+    row = row_of(flavour) or row_of(_DEFAULT)
+    if row is None:
+        return None
+    fields: Mapping[str, Any] = event
+    for key in row.inside:
+        inner = event.get(key)
+        if isinstance(inner, Mapping):
+            fields = inner
+    usage = _usage_at(row, fields)
+    if usage is None:
+        return None
+    reading = _reading(row, fields, usage)
+    stating = reading.usage is not None or reading.suspect or reading.reported_nano is not None
+    return reading if stating else None
+
+
+def _usage_at(row: Row, fields: Mapping[str, Any]) -> Any:
+    for path in row.usage_at:
+        value = fields.get(path) if "." not in path else first(fields, path)
+        if value is not None and value != {}:
+            return value
+    return None
+
+
+def _usage_in(row: Row, fields: Mapping[str, Any]) -> Any:
+    """The usage object of a body; of a bare one, those of its fields that are counts."""
+    usage = _usage_at(row, fields)
+    if usage is not None or not _is_bare(row, fields):
+        return usage
+    return {key: value for key, value in fields.items() if key in row.tree and key != "service_tier"}
+
+
+def _is_bare(row: Row, fields: Mapping[str, Any]) -> bool:
+    return any(value is not None and row.tree.get(key) in _WHOLES for key, value in fields.items())
+
+
+def _dumped(body: object) -> Mapping[str, Any] | None:
+    """An object that is no mapping and shows no fields may still know how to dump itself."""
+    dump = getattr(body, "model_dump", None)
+    if not callable(dump) or isinstance(body, type):
+        return None
+    try:
+        dumped = dump()
+    except Exception:  # noqa: BLE001 - whatever a foreign object does, an answer that was paid for is returned
+        return None
+    return dumped if isinstance(dumped, Mapping) else None
+
+
+def _reading(row: Row, fields: Mapping[str, Any], usage: Any) -> Reading:
+    if type(usage) is not dict:
+        usage = plain(usage)
+    beside = _beside(row, fields) if row.beside else None
+    counts: Usage | None = None
+    found: Found = {}
+    units: dict[str, int | str] | None = None
+    parts: tuple[Part, ...] = ()
+    clamped = suspect = keep = False
+    money: int | None = None
+    if type(usage) is dict or isinstance(usage, Mapping):
+        money = reported(usage)
+        try:
+            keep = collect(row.tree, usage, found)
+            found.update(beside or {})
+            counts, clamped, loses = settle(row, found)
+            keep = keep or (loses and stated(usage))
+            if row.parts_at is not None and usage.get(row.parts_at):
+                parts = parts_of(row, usage[row.parts_at])
+                counts = _sum(parts, counts)
+            units = units_of(found)
+        except Absurd:
+            counts, units, parts, clamped, suspect, keep = None, None, (), False, True, True
+        if row.labels:
+            units = _labels(row, usage, units)
+    elif isinstance(usage, Usage):
+        counts = usage
+    elif usage is not None:
+        suspect = keep = stated(usage)
+    return Reading.of(
+        counts,
+        _name(fields, row.model_at),
+        _name(fields, row.tier_at),
+        _name(fields, row.id_at),
+        money,
+        shown(usage) if keep else None,
+        units,
+        clamped,
+        suspect,
+        _name(fields, row.status_at) if row.status_at else None,
+        parts,
+        row.name,
+        found if row.fieldwise and not suspect else None,
+    )
+
+
+def _name(fields: Mapping[str, Any], paths: tuple[str, ...]) -> str | None:
+    for path in paths:
+        name = word(first(fields, path) if "." in path else fields.get(path))
+        if name is not None:
+            return name
+    return None
+
+
+def _beside(row: Row, fields: Mapping[str, Any]) -> Found:
+    """Counts outside the usage object. An absurd one is left out: it must not hide what was billed."""
+    found: Found = {}
+    if fields.get("tool_usage") is None:
+        return found
+    for path, name in row.beside.items():
+        value = first(fields, path)
+        if type(value) is int and 0 < value <= 2**53:
+            found[name] = value
+    return found
+
+
+def _labels(
+    row: Row, usage: Mapping[str, Any], units: dict[str, int | str] | None
+) -> dict[str, int | str] | None:
+    for key, usual in row.labels.items():
+        value = word(usage.get(key))
+        if value is not None and value not in usual:
+            units = {**(units or {}), key: value}
+    return units
+
+
+def _sum(parts: tuple[Part, ...], whole: Usage | None) -> Usage | None:
+    """All steps together; the top level of such a body leaves some of them out."""
+    if not parts:
+        return whole
+    try:
+        total = reduce(add, (part.usage for part in parts))
+        known = whole.reasoning_tokens if whole is not None else None
+        if total.reasoning_tokens is None and known is not None:
+            total = replace(total, reasoning_tokens=min(known, total.output_tokens or 0))
+        return replace(total, web_searches=whole.web_searches) if whole is not None else total
+    except InvalidUsage:
+        raise Absurd from None
