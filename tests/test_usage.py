@@ -75,9 +75,9 @@ def test_a_count_that_is_not_stated_is_unknown_and_not_zero():
 def test_an_embedding_has_input_only():
     body = {"object": "list", "model": "e", "data": [], "usage": {"prompt_tokens": 8, "total_tokens": 8}}
     assert flavour_of(body) == "openai.embeddings"
-    assert read(body).usage == Usage(input_tokens=8)
+    assert read(body).usage == Usage(input_tokens=8, output_tokens=0)
     total_only = {"object": "list", "model": "e", "usage": {"total_tokens": 8}}
-    assert read(total_only, flavour="openai.embeddings").usage == Usage(input_tokens=8)
+    assert read(total_only, flavour="openai.embeddings").usage == Usage(input_tokens=8, output_tokens=0)
 
 
 def test_a_response_gives_its_status_and_its_cache_writes():

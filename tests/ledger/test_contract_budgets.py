@@ -11,7 +11,18 @@ from farthing.ledger.codes import budget_from_json, budget_to_json
 from farthing.ledger.store import Bound, Short
 from farthing.records import Budget
 from ledger.making import (
-    DAY, HOUR, NOON, USD, Clock, attached_bound, entry, names, reservation, reserved, settlement, standing_bound,
+    DAY,
+    HOUR,
+    NOON,
+    USD,
+    Clock,
+    attached_bound,
+    entry,
+    names,
+    reservation,
+    reserved,
+    settlement,
+    standing_bound,
     with_budget,
 )  # fmt: skip
 
@@ -83,7 +94,9 @@ def test_a_removed_budget_can_be_declared_again(ledger: Ledger) -> None:
     "budget",
     [
         Budget("b", "0.000000001", timedelta(hours=36), per="tag:user", tags={"a": "ü"}),
-        Budget("b", 5, "month", anchor=31, timezone="Europe/Berlin", mode="soft", wait=2, fallback="gpt-5-mini"),
+        Budget(
+            "b", 5, "month", anchor=31, timezone="Europe/Berlin", mode="soft", wait=2, fallback="gpt-5-mini"
+        ),
         Budget("b", 5, account="a", context="system", provider="p", model="gpt-*", uncertain="expected"),
     ],
 )

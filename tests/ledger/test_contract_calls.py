@@ -12,7 +12,18 @@ from farthing.ledger.codes import rates_from_json
 from farthing.ledger.store import Grant, Short, Stale
 from farthing.records import FLAGS, Budget, Usage
 from ledger.making import (
-    DAY, HOUR, NOON, RATES, USD, Clock, attached_bound, entry, reservation, reserved, settlement, with_budget,
+    DAY,
+    HOUR,
+    NOON,
+    RATES,
+    USD,
+    Clock,
+    attached_bound,
+    entry,
+    reservation,
+    reserved,
+    settlement,
+    with_budget,
 )  # fmt: skip
 
 
@@ -39,7 +50,8 @@ def test_a_settled_call_is_one_row_with_all_that_is_known(ledger: Ledger) -> Non
     assert isinstance(grant, Grant)
     end = settlement(
         3_220_000, attempts=2, capped_at=300, overrun=7, request_id="req_1", response_id="chatcmpl-1",
-        error="TimeoutError", flags=("overrun",), units={"tool_calls": 2}, raw='{"a":1}', service_tier="default",
+        error="TimeoutError", flags=("overrun",), units={"tool_calls": 2}, raw='{"a":1}',
+        service_tier="default",
         usage=Usage(input_tokens=1200, cached_tokens=1024, output_tokens=150, images=2), counted=4_000_000,
     )  # fmt: skip
     assert ledger.settle(grant, end)
@@ -284,7 +296,13 @@ def test_a_late_end_takes_the_place_of_an_uncertain_one(ledger: Ledger, before: 
     wanted = 0 if void else USD // 4
     assert [(w.spent, w.held, w.cost) for w in ledger.windows()] == [(wanted, 0, wanted)] * 2
     [total] = ledger.totals()
-    assert (total.calls, total.errors, total.cost, total.counted, total.estimated) == (1, int(void), wanted, wanted, 0)
+    assert (total.calls, total.errors, total.cost, total.counted, total.estimated) == (
+        1,
+        int(void),
+        wanted,
+        wanted,
+        0,
+    )
     assert not ledger.settle(grant, settlement(USD // 4))
 
 
@@ -342,7 +360,9 @@ def test_the_same_entry_is_recorded_once(ledger: Ledger) -> None:
 
 def test_one_conflict_among_many_stops_no_other(ledger: Ledger) -> None:
     bound = with_budget(ledger, Budget("all", 1))
-    entries = [entry(ledger, [bound], transaction_id=f"t{n % 600}", digest=b"%d" % (n // 1199)) for n in range(1200)]
+    entries = [
+        entry(ledger, [bound], transaction_id=f"t{n % 600}", digest=b"%d" % (n // 1199)) for n in range(1200)
+    ]
     answers = ledger.record_many(entries)
     assert [n for n, answer in enumerate(answers) if isinstance(answer, TransactionConflict)] == [1199]
     assert sum(answer[1] for answer in answers if not isinstance(answer, Exception)) == 600
@@ -368,7 +388,9 @@ def test_refusals_are_counted_by_day(ledger: Ledger) -> None:
 # Texts nobody expects
 
 
-@pytest.mark.parametrize("text", ["it's \"quoted\"; DROP TABLE call;--", "nul\0", "lone \ud800", "🪙" * 1000, ""])
+@pytest.mark.parametrize(
+    "text", ['it\'s "quoted"; DROP TABLE call;--', "nul\0", "lone \ud800", "🪙" * 1000, ""]
+)
 def test_any_text_can_be_stored(ledger: Ledger, text: str) -> None:
     bound = attached_bound(Budget("b", 5, "day"), identity=text, key=text)
     want = reservation(
@@ -378,7 +400,8 @@ def test_any_text_can_be_stored(ledger: Ledger, text: str) -> None:
     grant = ledger.reserve(want)
     assert isinstance(grant, Grant)
     assert ledger.settle(
-        grant, settlement(request_id=text, response_id=text, error=text, raw=text, model=text, units={text: text})
+        grant,
+        settlement(request_id=text, response_id=text, error=text, raw=text, model=text, units={text: text}),
     )
     assert ledger.call(want.id) is not None
     assert ledger.run_totals(text).calls == 1

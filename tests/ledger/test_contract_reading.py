@@ -71,10 +71,19 @@ def test_a_runs_usage_adds_what_is_known(ledger: Ledger) -> None:
     assert ledger.run_totals("none").usage == Usage()
 
 
-@pytest.mark.parametrize("by", [(), ("day",), ("model", "provider"), ("account", "day"), ("account", "model")])
+@pytest.mark.parametrize(
+    "by", [(), ("day",), ("model", "provider"), ("account", "day"), ("account", "model")]
+)
 @pytest.mark.parametrize(
     "span",
-    [(None, None), (NOON - DAY, NOON + DAY), (NOON - 2 * HOUR, NOON + HOUR), (NOON, NOON), (NOON, None), (None, NOON)],
+    [
+        (None, None),
+        (NOON - DAY, NOON + DAY),
+        (NOON - 2 * HOUR, NOON + HOUR),
+        (NOON, NOON),
+        (NOON, None),
+        (None, NOON),
+    ],
 )
 def test_totals_are_the_sums_of_the_rows(
     ledger: Ledger, by: tuple[str, ...], span: tuple[int | None, int | None]
@@ -85,7 +94,9 @@ def test_totals_are_the_sums_of_the_rows(
         started = NOON + day * DAY + (n % 3 - 1) * HOUR
         spend(ledger, USD + n, account=account, model=model, provider=provider, started_ns=started)
         date = f"2026-09-{21 + day}"
-        rows.append((started, {"day": date, "account": account, "model": model, "provider": provider}, USD + n))
+        rows.append(
+            (started, {"day": date, "account": account, "model": model, "provider": provider}, USD + n)
+        )
     start, end = span
     wanted: dict[tuple[str | None, ...], list[int]] = {}
     for started, dimensions, cost in rows:
@@ -102,7 +113,8 @@ def test_totals_can_be_filtered_by_what_they_are_not_grouped_by(ledger: Ledger) 
     spend(ledger, account="b", model="m")
     cases = [
         ({"account": "a"}, 1), ({"model": "m"}, 2), ({"context": "system"}, 1), ({"operation": "chat"}, 1),
-        ({"account": "b", "operation": "embedding"}, 0), ({"account": "nobody"}, 0), ({"day": "2026-09-21"}, 2),
+        ({"account": "b", "operation": "embedding"}, 0), ({"account": "nobody"}, 0),
+        ({"day": "2026-09-21"}, 2),
     ]  # fmt: skip
     for where, calls in cases:
         assert sum(total.calls for total in ledger.totals(("provider",), where=where)) == calls, where

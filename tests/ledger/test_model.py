@@ -48,7 +48,9 @@ class Ledgers(RuleBasedStateMachine):
 
     def window(self, name: str, day: int | None) -> tuple[int, int]:
         rows = [row for row in self.rows.values() if day is None or row.day == day]
-        spent = sum(row.cost if name == "soft" else row.counted for row in rows if row.state not in {"open", "void"})
+        spent = sum(
+            row.cost if name == "soft" else row.counted for row in rows if row.state not in {"open", "void"}
+        )
         return spent, sum(row.held for row in rows if row.state == "open")
 
     def left(self, name: str, day: int) -> int:
@@ -71,7 +73,12 @@ class Ledgers(RuleBasedStateMachine):
         self.rows[answer.call] = Row(day, answer.held, lo // 2)
         return answer, answer.call
 
-    @rule(pair=grants, cost=AMOUNTS, extra=st.sampled_from([0, 0, 9]), how=st.sampled_from(["ok", "unknown", "void"]))
+    @rule(
+        pair=grants,
+        cost=AMOUNTS,
+        extra=st.sampled_from([0, 0, 9]),
+        how=st.sampled_from(["ok", "unknown", "void"]),
+    )
     def settle(self, pair: tuple[Grant, int] | None, cost: int, extra: int, how: str) -> None:
         if pair is None:
             return

@@ -45,7 +45,7 @@ def test_nothing_acknowledged_is_lost_when_a_process_is_killed(tmp_path: Path, l
         process = python(WORKER, path)
         assert process.stdout
         for _ in range(lines):
-            acknowledged.append(process.stdout.readline())
+            acknowledged += [process.stdout.readline()]
         process.send_signal(signal.SIGKILL)
         rest, errors = process.communicate(timeout=60)
         assert errors == ""
@@ -68,7 +68,10 @@ def test_nothing_acknowledged_is_lost_when_a_process_is_killed(tmp_path: Path, l
     rows = {row["id"]: row for row in ledger.calls(limit=10**6)}
     assert reserved_ids | settled_ids <= rows.keys()
     assert {rows[name]["outcome"] for name in settled_ids} <= {"complete"}
-    assert {row["outcome"] for name, row in rows.items() if name not in settled_ids} <= {"complete", "expired"}
+    assert {row["outcome"] for name, row in rows.items() if name not in settled_ids} <= {
+        "complete",
+        "expired",
+    }
     assert [(w.held, w.spent) for w in ledger.windows()] == [
         (0, window.spent + facts["open_calls"] * USD),
     ]
@@ -176,14 +179,18 @@ def test_calls_of_a_child_expire_with_its_own_lease(ledger: Ledger) -> None:
 
 def test_a_fork_under_load_neither_hangs_nor_tears(ledger: Ledger) -> None:
     code = """
-import os, sys, threading
+import os, sys, threading, warnings
 from ledger.making import *
+warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads is what this is about
 ledger = opened(sys.argv[1])
 stop = threading.Event()
 def work():
     while not stop.is_set():
         ledger.settle(reserved(ledger), settlement())
-threads = [threading.Thread(target=work) for _ in range(4)]
+def read():
+    while not stop.is_set():
+        ledger.totals()
+threads = [threading.Thread(target=each) for each in (work, work, read, read)]
 [t.start() for t in threads]
 failed = 0
 for _ in range(15):
@@ -199,7 +206,7 @@ stop.set()
 [t.join() for t in threads]
 print(failed, ledger.check())
 """
-    output, errors = python(code.replace("import os,", "import warnings, os,"), ledger.where).communicate(timeout=90)
+    output, errors = python(code, ledger.where).communicate(timeout=90)
     assert (output, errors) == ("0 []\n", "")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from pathlib import Path
 
@@ -36,7 +37,7 @@ class Unguarded:
         self.ledger = ledger
 
     def reserve(self, want: object) -> Grant | Short | None:
-        [(bound, left)] = self.ledger.room(want.bounds, want.started_ns)
+        [(_, left)] = self.ledger.room(want.bounds, want.started_ns)
         if left < want.lo:
             return None
         return self.ledger.reserve(want)
@@ -103,10 +104,8 @@ def test_without_the_guard_threads_overspend(ledger: Ledger, monkeypatch: pytest
 
     def all_ask_first(*args: object) -> object:
         answer = room(*args)
-        try:
+        with contextlib.suppress(threading.BrokenBarrierError):
             asked.wait(timeout=5)
-        except threading.BrokenBarrierError:
-            pass
         return answer
 
     ledger.settle(  # all but the last dollar is gone
@@ -158,7 +157,9 @@ def test_eight_threads_settle_one_call_once(ledger: Ledger) -> None:
         start = threading.Barrier(RACERS)
         answers = []
 
-        def settle(grant: Grant = grant, start: threading.Barrier = start, answers: list[bool] = answers) -> None:
+        def settle(
+            grant: Grant = grant, start: threading.Barrier = start, answers: list[bool] = answers
+        ) -> None:
             start.wait()
             answers.append(ledger.settle(grant, settlement(USD)))
 

@@ -291,8 +291,18 @@ class Connections:
     # Forking
 
     def before_fork(self) -> bool:
-        """Take the mutex, so that no write is under way; False if that took too long."""
-        return self.mutex.acquire(timeout=self.timeout)
+        """Wait until nothing is written or read: SQLite's own locks, if a thread held one at the fork, would
+        stay locked in the child for ever. False if that took too long."""
+        if not self._reading.acquire(timeout=self.timeout):
+            return False
+        if not self.mutex.acquire(timeout=self.timeout):
+            self._reading.release()
+            return False
+        return True
+
+    def after_fork_in_parent(self) -> None:
+        self.mutex.release()
+        self._reading.release()
 
     def after_fork_in_child(self) -> None:
         """Leave what is the parent's alone for ever, and open anew at the next use."""

@@ -49,7 +49,7 @@ else:
 
 
 _FIRST_WAIT: Final = 30e-6
-_LONGEST_WAIT: Final = 2e-3
+_LONGEST_WAIT: Final = 5e-4
 _NETWORK: Final = frozenset(
     {
         "nfs",

@@ -145,7 +145,8 @@ def room(conn: sqlite3.Connection, bounds: Sequence[Bound], at: int) -> list[tup
     for bound in bounds:
         left = bound.limit
         row = conn.execute(
-            "SELECT id, since FROM budget WHERE attached = ? AND name = ?", (bound.attached, clean(bound.identity))
+            "SELECT id, since FROM budget WHERE attached = ? AND name = ?",
+            (bound.attached, clean(bound.identity)),
         ).fetchone()
         if row is not None:
             counted = counted_at(bound.budget, row[1], at)

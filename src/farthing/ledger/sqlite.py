@@ -10,7 +10,6 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, Final, Literal, TypeVar
 
-from farthing.limits import key_of, matches
 from farthing.errors import FarthingError, LedgerError, TransactionConflict
 from farthing.ledger import booking, checking, holding, reading, sql, standing
 from farthing.ledger.codes import clean
@@ -32,6 +31,7 @@ from farthing.ledger.store import (
 )
 from farthing.ledger.totals import totals
 from farthing.ledger.windows import Windows
+from farthing.limits import key_of, matches
 from farthing.records import Budget
 
 __all__ = ["SqliteLedger"]
@@ -205,7 +205,7 @@ class SqliteLedger:
         return self._connections.before_fork()
 
     def after_fork_in_parent(self) -> None:
-        self._connections.mutex.release()
+        self._connections.after_fork_in_parent()
 
     def after_fork_in_child(self) -> None:
         self._connections.after_fork_in_child()

@@ -6,11 +6,11 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from farthing.limits import window_at
 from farthing.ledger.codes import budget_from_json, budget_to_json, clean
 from farthing.ledger.seeding import Dims, seed
 from farthing.ledger.store import Origin, StandingBudget
 from farthing.ledger.windows import between
+from farthing.limits import window_at
 from farthing.money import usd
 from farthing.records import Budget
 

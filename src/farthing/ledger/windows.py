@@ -10,11 +10,11 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from farthing.limits import Window, window_at
 from farthing.errors import LedgerError
 from farthing.ledger.codes import budget_to_json, clean
 from farthing.ledger.seeding import FOREVER, Dims, seed
 from farthing.ledger.store import Bound
+from farthing.limits import Window, window_at
 from farthing.records import Budget
 
 __all__ = ["Place", "Windows", "between", "counted_at", "place_of"]

@@ -8,7 +8,7 @@ from farthing.usage.bodies import flavour_of, read, read_event
 from farthing.usage.flavours import FLAVOURS
 from farthing.usage.merging import merge
 from farthing.usage.reading import Part, Reading
-from farthing.usage.streams import failed, finished, visible
+from farthing.usage.streams import failed, finished, visible, visible_in
 
 __all__ = [
     "FLAVOURS",
@@ -21,4 +21,5 @@ __all__ = [
     "read",
     "read_event",
     "visible",
+    "visible_in",
 ]

@@ -177,8 +177,10 @@ def _wholes(
     """All input, all output, and whether one of them is not what the provider calls so."""
     get = found.get
     inp, out, total = get("input_tokens"), get("output_tokens"), get("total_tokens")
+    if out is None and row.silent_output and not (row.total_binds and inp is not None and total is not None):
+        out = 0
     aside, reasoning = (cached or 0) + (written or 0), get("reasoning_tokens")
-    if inp is None and total is not None and (out is not None or not row.has_output):
+    if inp is None and total is not None and out is not None:
         return max(0, total - (out or 0)), out, True
     if inp is not None:
         if row.cache_outside:

@@ -9,7 +9,7 @@ from typing import Any
 from farthing.usage.flavours import row_of
 from farthing.usage.paths import leaves
 
-__all__ = ["failed", "finished", "visible"]
+__all__ = ["failed", "finished", "visible", "visible_in"]
 
 _DEEP = 8
 
@@ -28,6 +28,13 @@ def visible(flavour: str, events: Iterable[Mapping[str, Any]]) -> str:
                 if wanted is None or wanted == kind:
                     pieces.extend(text for leaf in leaves(event, path) for text in _texts(leaf))
     return "".join(pieces)
+
+
+def visible_in(flavour: str, body: Any) -> str:
+    """The same of a whole answer: parsed JSON, or an SDK's object."""
+    dump = getattr(body, "model_dump", None)
+    whole = dump() if callable(dump) else body
+    return visible(flavour, (whole,)) if isinstance(whole, Mapping) else ""
 
 
 def _texts(leaf: Any, depth: int = 0) -> Iterator[str]:

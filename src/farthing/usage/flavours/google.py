@@ -21,6 +21,7 @@ def _both_cases(counts: Mapping[str, str]) -> dict[str, str]:
 
 GENERATE_CONTENT = Row(
     name="google.generate_content",
+    silent_output=True,  # JSON of protocol buffers leaves out zeros
     sources=(
         "google-genai package 3.4 types.GenerateContentResponseUsageMetadata",
         "the chunks of a stream are cumulative: github.com/langchain-ai/langchainjs/issues/8694",

@@ -107,14 +107,14 @@ CHAT = Row(
     counts=_COUNTS,
     objects=frozenset({"chat.completion", "chat.completion.chunk"}),
     seen=(
-        (None, "choices[].delta.reasoning_content|reasoning"),  # DeepSeek, vLLM | OpenRouter, Groq
-        (None, "choices[].delta.content"),
-        (None, "choices[].delta.refusal"),
-        (None, "choices[].delta.function_call.name"),
-        (None, "choices[].delta.function_call.arguments"),
-        (None, "choices[].delta.tool_calls[].function.name"),
-        (None, "choices[].delta.tool_calls[].function.arguments"),
-        (None, "choices[].delta.audio.transcript"),
+        (None, "choices[].delta|message.reasoning_content|reasoning"),  # DeepSeek, vLLM | OpenRouter, Groq
+        (None, "choices[].delta|message.content"),
+        (None, "choices[].delta|message.refusal"),
+        (None, "choices[].delta|message.function_call.name"),
+        (None, "choices[].delta|message.function_call.arguments"),
+        (None, "choices[].delta|message.tool_calls[].function.name"),
+        (None, "choices[].delta|message.tool_calls[].function.arguments"),
+        (None, "choices[].delta|message.audio.transcript"),
     ),
     end_at=("choices[].finish_reason",),
 )
@@ -129,10 +129,10 @@ COMPLETIONS = replace(
 
 EMBEDDINGS = Row(
     name="openai.embeddings",
-    sources=("SDK types/create_embedding_response.py: no output is stated, so it stays unknown",),
+    sources=("SDK types/create_embedding_response.py: an embedding has no output tokens, so they are 0",),
     counts=_COUNTS,
     total_binds=False,
-    has_output=False,
+    silent_output=True,
     objects=frozenset({"embedding"}),
 )
 
@@ -166,6 +166,11 @@ RESPONSES = Row(
         ("response.mcp_call_arguments.delta", "delta"),
         ("response.code_interpreter_call_code.delta", "delta"),
         ("response.audio.transcript.delta", "delta"),
+        # a whole answer
+        ("response", "output[].summary[].text"),
+        ("response", "output[].content[].text|refusal"),
+        ("response", "output[].name"),
+        ("response", "output[].arguments|input"),
     ),
     ends=frozenset({"response.completed", "response.incomplete", "response.failed", "error"}),
     fails=frozenset({"response.failed", "error"}),

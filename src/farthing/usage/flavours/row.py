@@ -32,7 +32,7 @@ class Row:
         reasoning_outside: `output_tokens` as stated leaves out reasoning, unless input and output are
             the whole total.
         total_binds: output is at least total - input: some providers state reasoning in the total only.
-        has_output: False if there is no output at all, so that a total is input.
+        silent_output: no output stated is an output of 0.
         inside: keys of an event that holds the body, or the part of it that states usage.
         fieldwise: events of a stream state some of the counts each, later ones replace earlier ones.
         model_at, id_at, tier_at, status_at: paths in a body.
@@ -54,7 +54,7 @@ class Row:
     cache_outside: bool = False
     reasoning_outside: bool = False
     total_binds: bool = True
-    has_output: bool = True
+    silent_output: bool = False
     inside: tuple[str, ...] = ()
     fieldwise: bool = False
     model_at: tuple[str, ...] = ("model",)
