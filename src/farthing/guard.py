@@ -18,7 +18,7 @@ from farthing.log import logger, say_once
 from farthing.quote import Quote
 from farthing.settings import Policies, Who
 
-__all__ = ["Guard", "Held", "Refusal"]
+__all__ = ["Guard", "Held", "Refusal", "Reload"]
 
 _MATCHES = 4_096
 
@@ -52,59 +52,76 @@ class Refusal:
     reason: str
 
 
+class Reload:
+    """A wish to read the standing budgets anew."""
+
+    __slots__ = ()
+
+
+class _Known:
+    """The standing budgets of one epoch, and what was matched against them.
+
+    Replaced whole: a call that was matched against the budgets of one epoch must not be reserved under
+    another, or a limit that was lowered meanwhile would not bind it.
+    """
+
+    __slots__ = ("bounds", "epoch", "matches")
+
+    def __init__(self, epoch: int, bounds: tuple[Bound, ...]) -> None:
+        self.epoch = epoch
+        self.bounds = bounds
+        self.matches: dict[object, tuple[Bound, ...]] = {}
+
+
 class Guard:
     """Binds calls to budgets and holds their money in a ledger."""
 
     def __init__(self, policies: Policies) -> None:
         self.policies = policies
-        self._epoch = -1
-        self._standing: tuple[tuple[StandingBudget, int], ...] = ()
-        self._matches: dict[object, tuple[Bound, ...]] = {}
+        self._known = _Known(-1, ())
 
     def declare(self, standing: StandingBudget) -> None:
         """A budget that binds also while the ledger cannot be read."""
-        self._standing = (*self._standing, (standing, standing.budget.limit_nano))
-        self._matches = {}
+        self._known = _Known(-1, (*self._known.bounds, _standing_bound(standing)))
 
     @property
-    def epoch(self) -> int:
-        """Of the standing budgets that are matched."""
-        return self._epoch
+    def may_refuse(self) -> bool:
+        """True if there is a hard standing budget, whichever calls it binds."""
+        return any(bound.hard for bound in self._known.bounds)
 
     def load(self, ledger: Ledger, *, fresh: bool = False) -> None:
         """Take over the standing budgets as the ledger has them."""
         epoch, standing = ledger.standing(fresh=fresh)
-        if epoch != self._epoch:
-            self._standing = tuple((s, s.budget.limit_nano) for s in standing)
-            self._matches = {}
-            self._epoch = epoch
+        if epoch != self._known.epoch:
+            self._known = _Known(epoch, tuple(_standing_bound(s) for s in standing))
 
     def bounds(self, who: Who, *, provider: str | None, model: str) -> tuple[Bound, ...]:
         """Every budget that binds a call, standing and attached."""
+        return self.matched(who, provider=provider, model=model)[1]
+
+    def matched(self, who: Who, *, provider: str | None, model: str) -> tuple[int, tuple[Bound, ...]]:
+        """The same, after the epoch of the standing budgets that they were taken from."""
         tags = who.tags or {}
         account = who.account or "default"
         context = who.context or "customer"
         found: tuple[Bound, ...] = ()
-        if self._standing:
+        known = self._known
+        if known.bounds:
             key = (account, context, provider, model, *tags.items())
-            known = self._matches.get(key)
-            if known is None:
-                every = [
-                    Bound(s.budget.name, s.budget, "", limit, False)  # noqa: FBT003  a record's field
-                    for s, limit in self._standing
-                ]
-                known = tuple(_matching(every, account, context, provider, model, tags))
-                if len(self._matches) >= _MATCHES:
-                    self._matches = {}
-                self._matches[key] = known
-            found = known
+            matches = known.matches.get(key)
+            if matches is None:
+                matches = tuple(_matching(known.bounds, account, context, provider, model, tags))
+                if len(known.matches) >= _MATCHES:
+                    known.matches.clear()
+                known.matches[key] = matches
+            found = matches
         if who.budgets:
             found += tuple(_matching(who.budgets, account, context, provider, model, tags))
-        return found
+        return known.epoch, found
 
     def acquire(
-        self, ledger: Ledger | None, quoted: Quote, who: Who, *, call_id: str, now_ns: int
-    ) -> Generator[Reservation | Refusal, Grant | Short | Stale | None, Held]:
+        self, quoted: Quote, who: Who, *, call_id: str, now_ns: int
+    ) -> Generator[Reservation | Refusal | Reload, Grant | Short | Stale | None, Held]:
         """Held the call's money. Yields what the ledger is asked for, returns the hold.
 
         Raises:
@@ -113,22 +130,32 @@ class Guard:
         """
         fresh = False
         while True:
-            if ledger is not None and (fresh or self._epoch < 0):
-                self.load(ledger, fresh=fresh)
-            bounds = self.bounds(who, provider=quoted.provider, model=quoted.model)
+            failed: LedgerError | None = None
+            answer: Grant | Short | Stale | None = None
+            if fresh or self._known.epoch < 0:
+                try:
+                    yield Reload()
+                except LedgerError as error:
+                    failed = error
+            epoch, bounds = self.matched(who, provider=quoted.provider, model=quoted.model)
             hard = any(bound.hard for bound in bounds)
             flags = yield from self._allowed(quoted, who, bounds, now_ns) if hard else self._noted(quoted)
-            wanted = self._wanted(quoted, who, bounds, flags, call_id=call_id, now_ns=now_ns, hard=hard)
-            try:
-                answer = yield wanted
-            except LedgerError as error:
+            wanted = self._wanted(
+                quoted, who, bounds, flags, call_id=call_id, now_ns=now_ns, hard=hard, epoch=epoch
+            )
+            if failed is None:
+                try:
+                    answer = yield wanted
+                except LedgerError as error:
+                    failed = error
+            if failed is not None:
                 if hard and self.policies.on_ledger_error == "refuse":
-                    raise
+                    raise failed
                 say_once(
-                    ("ledger", type(error).__name__),
+                    ("ledger", type(failed).__name__),
                     logging.ERROR,
                     "calls go on but are not booked: %s",
-                    error,
+                    failed,
                 )
                 cap = self._cap(quoted, wanted, wanted.hi, hard=hard)
                 return Held(wanted, None, wanted.hi, cap, quoted.tool_calls if hard else None, flags)
@@ -152,6 +179,7 @@ class Guard:
         call_id: str,
         now_ns: int,
         hard: bool,
+        epoch: int,
     ) -> Reservation:
         hi = quoted.hi
         elastic = hard and self.policies.on_tight == "cap"
@@ -172,7 +200,7 @@ class Guard:
             expected=quoted.expected,
             input_tokens=quoted.count.tokens,
             rates=quoted.rates,
-            epoch=self._epoch,
+            epoch=epoch,
             bounds=bounds,
             flags=flags,
         )
@@ -221,6 +249,11 @@ class Guard:
                 )
             flags.append("unbounded_allowed")
         return tuple(flags)
+
+
+def _standing_bound(standing: StandingBudget) -> Bound:
+    budget = standing.budget
+    return Bound(budget.name, budget, "", budget.limit_nano, False)  # noqa: FBT003  a record's field
 
 
 def _matching(

@@ -74,7 +74,7 @@ class Frame:
 
     def __init__(self, own: Who, parent: Frame | None) -> None:
         self.parent = parent
-        self.who = own.over(parent.who) if parent else own
+        self.who: Who = own.over(parent.who) if parent else own
         self.metered = False
         self.on_metered: Callable[[], None] | None = None
 
@@ -140,8 +140,8 @@ def checked_context(value: object) -> str | None:
     Raises:
         FarthingError: for anything else.
     """
-    if value in (None, "customer", "system"):
-        return value  # type: ignore[return-value]
+    if value is None or value in ("customer", "system"):
+        return value if value is None else str(value)
     raise FarthingError(f"context must be 'customer' or 'system'; got {value!r}")
 
 

@@ -2,7 +2,7 @@
 
 from farthing.engine.book import Hold, Made, ahold, entry_of, hold, reading_of
 from farthing.engine.call import Call
-from farthing.engine.core import Clock, Engine
+from farthing.engine.core import Engine
 from farthing.engine.drivers import adrive, drive
 from farthing.engine.life import Answer, Deferred, Plan, Send, life
 from farthing.engine.receipts import receipt_of_row
@@ -10,7 +10,6 @@ from farthing.engine.receipts import receipt_of_row
 __all__ = [
     "Answer",
     "Call",
-    "Clock",
     "Deferred",
     "Engine",
     "Hold",

@@ -61,7 +61,7 @@ def entry_of(engine: Engine, made: Made) -> Entry:
         cost, source = None, "unpriced"
     else:
         cost, source, _ = pricing.total(reading.usage, rates)
-    bounds = engine.guard.bounds(made.who, provider=provider, model=asked)
+    epoch, bounds = engine.guard.matched(made.who, provider=provider, model=asked)
     reservation = Reservation(
         id=engine.ids(),
         started_ns=made.started_ns,
@@ -79,7 +79,7 @@ def entry_of(engine: Engine, made: Made) -> Entry:
         expected=None,
         input_tokens=None,
         rates=rates,
-        epoch=engine.guard.epoch,
+        epoch=epoch,
         bounds=bounds,
         transaction_id=made.transaction_id,
     )
@@ -240,7 +240,7 @@ async def ahold(engine: Engine, quoted: Quote, who: Who) -> Hold:
 
 def _held(engine: Engine, quoted: Quote, who: Who) -> Generator[Any, Any, Hold]:
     held = yield from engine.guard.acquire(
-        engine.reachable(), quoted, who, call_id=engine.ids(), now_ns=engine.clock.time_ns()
+        quoted, who, call_id=engine.ids(), now_ns=engine.clock.time_ns()
     )
     return Hold(engine, Call(engine, held, quoted, None, server_known=False))
 

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from farthing import tokens
 from farthing.catalog import Catalog
@@ -23,28 +23,21 @@ from farthing.engine.courier import Courier
 from farthing.engine.quirks import Quirks
 from farthing.engine.receipts import Receipts
 from farthing.errors import LedgerError
-from farthing.guard import Guard, Refusal
-from farthing.ledger.store import Grant, Ledger, Reservation, Settlement, Short, Stale, StandingBudget
+from farthing.guard import Guard, Refusal, Reload
+from farthing.ledger.store import Clock, Grant, Ledger, Reservation, Settlement, Short, Stale, StandingBudget
 from farthing.log import logger, say_once
 from farthing.settings import Policies, Who
 
 if TYPE_CHECKING:
     from farthing.engine.call import Call, Settle
 
-__all__ = ["Clock", "Engine"]
+__all__ = ["Engine"]
 
 LEASE_CHECK_SECONDS = 200.0
 """How often a process renews its lease and looks for calls that dead ones left."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OVERDUE_MOST = 10_000
-
-
-class Clock(Protocol):
-    """Where time comes from; `time` is one."""
-
-    def time_ns(self) -> int: ...
-    def monotonic_ns(self) -> int: ...
 
 
 class Engine:
@@ -125,13 +118,6 @@ class Engine:
                 self._ledger.set_budget(standing.budget, origin=standing.origin)
                 self.guard.load(self._ledger, fresh=True)
 
-    def reachable(self) -> Ledger | None:
-        """The ledger if it can be opened; None otherwise, and `reserve` will say why."""
-        try:
-            return self.ledger
-        except LedgerError:
-            return None
-
     def knows(self, base_url: str | None) -> bool:
         """True if the address is one of a known provider."""
         known = self._known.get(base_url)
@@ -169,7 +155,7 @@ class Engine:
 
     # -- what drivers ask for ------------------------------------------------------------------------
 
-    def perform(self, want: Reservation | Refusal | Settle) -> Grant | Short | Stale | None:
+    def perform(self, want: Reservation | Refusal | Reload | Settle) -> Grant | Short | Stale | None:
         """Do what a call's life wishes of the ledger, in this thread."""
         if type(want) is Reservation:
             if not self._left.empty():
@@ -177,17 +163,21 @@ class Engine:
             return self.ledger.reserve(want)
         if type(want) is Refusal:
             self._count(want)
+        elif type(want) is Reload:
+            self.guard.load(self.ledger, fresh=True)
         else:
             self.settle(want)  # type: ignore[arg-type]
         return None
 
-    async def aperform(self, want: Reservation | Refusal | Settle) -> Grant | Short | Stale | None:
+    async def aperform(
+        self, want: Reservation | Refusal | Reload | Settle
+    ) -> Grant | Short | Stale | None:
         """The same from a coroutine: the courier waits."""
         if type(want) is not Reservation and getattr(want, "hurry", False):
             self.courier.post(lambda: self.perform(want))
             return None
         answer: Grant | Short | Stale | None = await self.courier.bring(
-            lambda: self.perform(want), self._orphaned
+            lambda: self.perform(want), self._left_behind
         )
         return answer
 
@@ -196,9 +186,9 @@ class Engine:
         if want.grant is None:
             return
         try:
+            self.ledger.settle(want.grant, want.end, void=want.void)
             if self._overdue:
                 self._retry()
-            self.ledger.settle(want.grant, want.end, void=want.void)
         except LedgerError as error:
             self._overdue.append(want)
             say_once(
@@ -208,8 +198,11 @@ class Engine:
                 error,
             )
         except Exception:
-            self._overdue.append(want)
             self.bug("booking the end of a call")
+        except BaseException:
+            # Struck by a signal handler, perhaps after the commit: booking it twice changes nothing.
+            self._overdue.append(want)
+            raise
 
     def release(self, grant: Grant) -> None:
         """Give a hold back without leaving a row. Never raises."""
@@ -220,11 +213,19 @@ class Engine:
 
     def _retry(self) -> None:
         for _ in range(len(self._overdue)):
-            late = self._overdue.popleft()
+            try:
+                late = self._overdue.popleft()
+            except IndexError:  # another thread was faster
+                return
             try:
                 assert late.grant is not None  # noqa: S101  only those are kept
                 self.ledger.settle(late.grant, late.end, void=late.void)
-            except Exception:
+            except LedgerError:
+                self._overdue.appendleft(late)
+                return
+            except Exception:  # it will never do: it must not keep the others from being booked
+                self.bug("booking the end of a call")
+            except BaseException:
                 self._overdue.appendleft(late)
                 raise
 
@@ -240,10 +241,14 @@ class Engine:
         except LedgerError as error:
             say_once(("refusal",), logging.WARNING, "a refusal could not be counted: %s", error)
 
-    def _orphaned(self, answer: object) -> None:
-        """A reserve was committed for a task that has been cancelled: nothing was sent, so it is voided."""
+    def orphaned(self, grant: Grant) -> None:
+        """A reserve was committed for a call that will not be sent: its hold is voided."""
+        self.courier.post(lambda: self._void(grant))
+
+    def _left_behind(self, answer: object) -> None:
+        """What the ledger answered to a task that has been cancelled meanwhile."""
         if isinstance(answer, Grant):
-            self.courier.post(lambda: self._void(answer))
+            self.orphaned(answer)
 
     def _void(self, grant: Grant) -> None:
         end = Settlement(
@@ -343,11 +348,8 @@ class Engine:
                 self.book_left(abandon)
         self.sweep()
         self.courier.stop()
-        try:
-            if self._overdue:
-                self._retry()
-        except Exception:
-            self.bug("booking what was overdue")
+        if self._overdue:
+            self._retry()
 
     def close(self) -> None:
         """Settle what is open and release the ledger."""
@@ -356,6 +358,8 @@ class Engine:
         self.drain()
         with self._opening:
             ledger, self._ledger = self._ledger, None
+            # For whoever uses it again.
+            self.courier, self._keeper, self._closed = Courier(), None, threading.Event()
         if ledger is not None:
             ledger.close()
 

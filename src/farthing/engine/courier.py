@@ -19,6 +19,43 @@ Job = Callable[[], Any]
 Deliver = Callable[[Any, BaseException | None], None]
 
 
+class _Errand:
+    """One job for one task. Its result goes to the task or to `orphan`, whatever their threads do when."""
+
+    __slots__ = ("_abandoned", "_error", "_finished", "_lock", "_orphan", "_result")
+
+    def __init__(self, orphan: Callable[[Any], None]) -> None:
+        self._lock = threading.Lock()
+        self._orphan = orphan
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._finished = False
+        self._abandoned = False
+
+    def finish(self, result: Any, error: BaseException | None) -> bool:
+        """The job is done. False if nobody waits for it any more."""
+        with self._lock:
+            self._result, self._error, self._finished = result, error, True
+            alone = self._abandoned
+        if alone and error is None:
+            self._orphan(result)
+        return not alone
+
+    def abandon(self) -> None:
+        """Nobody waits any more."""
+        with self._lock:
+            self._abandoned = True
+            alone = self._finished and self._error is None
+        if alone:
+            self._orphan(self._result)
+
+    def answer(self) -> Any:
+        """What came of the job that is finished."""
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
 class Courier:
     """One daemon thread, started when it is first needed, and again after a fork."""
 
@@ -40,31 +77,26 @@ class Courier:
     async def bring(self, job: Job, orphan: Callable[[Any], None]) -> Any:
         """Have a job done and wait for its result, which goes to `orphan` if the task is cancelled meanwhile."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
+        done: asyncio.Future[None] = loop.create_future()
+        errand = _Errand(orphan)
 
-        def arrive(result: Any, error: BaseException | None) -> None:
-            if future.cancelled():
-                if error is None:
-                    orphan(result)
-            elif error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
+        def wake() -> None:
+            if not done.done():
+                done.set_result(None)
 
         def deliver(result: Any, error: BaseException | None) -> None:
-            try:
-                loop.call_soon_threadsafe(arrive, result, error)
-            except RuntimeError:  # the loop was closed meanwhile
-                if error is None:
-                    orphan(result)
+            # If the loop was closed meanwhile, the task that waits is dropped with it and abandons the errand.
+            if errand.finish(result, error):
+                with contextlib.suppress(RuntimeError):
+                    loop.call_soon_threadsafe(wake)
 
         self.post(job, deliver)
         try:
-            return await future
-        except asyncio.CancelledError:
-            if future.done() and not future.cancelled() and future.exception() is None:
-                orphan(future.result())
+            await done
+        except BaseException:  # cancelled, or dropped with its loop
+            errand.abandon()
             raise
+        return errand.answer()
 
     def stop(self) -> None:
         """Do what is queued, then nothing more: later jobs are done by whoever posts them."""

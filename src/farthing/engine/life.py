@@ -11,7 +11,7 @@ from farthing.engine.call import Call, Settle
 from farthing.engine.core import Engine
 from farthing.engine.ends import outcome_of, status_of
 from farthing.errors import FarthingError, Unmeterable
-from farthing.guard import Refusal
+from farthing.guard import Refusal, Reload
 from farthing.ledger.store import Reservation
 from farthing.settings import Who
 from farthing.usage import Reading
@@ -61,7 +61,7 @@ class Plan:
     observe: Callable[[Any, Call, bool], Answer | Deferred]
 
 
-Want = Reservation | Refusal | Send | Settle
+Want = Reservation | Refusal | Reload | Send | Settle
 
 
 def life(engine: Engine, plan: Plan) -> Generator[Want, Any, Any]:
@@ -72,8 +72,10 @@ def life(engine: Engine, plan: Plan) -> Generator[Want, Any, Any]:
         raise
     except Exception:
         engine.bug("preparing a call")
-        if any(bound.hard for bound in plan.who.budgets):
-            raise Unmeterable("farthing could not prepare this call and a hard budget binds it") from None
+        if engine.guard.may_refuse or any(bound.hard for bound in plan.who.budgets):
+            raise Unmeterable(
+                "farthing could not prepare this call, and a hard budget may bind it; the log says where it failed"
+            ) from None
         return (yield Send(None, None))
     while True:
         try:
@@ -115,9 +117,7 @@ def _begin(
     )
     if engine.quirks.cap_is_ignored(plan.base_url, quoted.model):
         quoted.least = quoted.cap
-    hold = yield from engine.guard.acquire(
-        engine.reachable(), quoted, plan.who, call_id=engine.ids(), now_ns=now
-    )
+    hold = yield from engine.guard.acquire(quoted, plan.who, call_id=engine.ids(), now_ns=now)
     call = Call(engine, hold, quoted, plan.base_url, server_known=engine.knows(plan.base_url))
     body, asked_usage = _body(engine, plan, call)
     return call, body, asked_usage

@@ -123,7 +123,7 @@ def _metered_class(cls: type) -> type:
     return made
 
 
-def _make(cls: Any) -> type:
+def _make(cls: Any) -> Any:
     """A subclass whose requests are metered. It has one base and no slots, so that instances can move to it."""
     is_async = inspect.iscoroutinefunction(cls.request)
 

@@ -202,23 +202,23 @@ def attach(response: Any, call: Call, flavour: str, *, swallows: bool, is_json: 
     engine = call.engine
     close_sync, close_async = _closers(_library_of(response))
     if hasattr(response.stream, "__aiter__") and not hasattr(response.stream, "__iter__"):
-        response.aiter_bytes = _async_bytes(weakref.ref(response), tee)
+        response.aiter_bytes = _async_bytes(weakref.ref(response), type(response).aiter_bytes, tee)
         response.stream = close_async(response.stream, tee)
     else:
-        response.iter_bytes = _sync_bytes(weakref.ref(response), tee)
+        response.iter_bytes = _sync_bytes(weakref.ref(response), type(response).iter_bytes, tee)
         response.stream = close_sync(response.stream, tee)
     engine.watch(call, tee.abandon)
     engine.receipts.keep(response, call)
     weakref.finalize(response, engine.leave, tee.abandon).atexit = False
 
 
-def _sync_bytes(alive: weakref.ref[Any], tee: Tee) -> Callable[..., Iterator[bytes]]:
+def _sync_bytes(alive: weakref.ref[Any], original: Any, tee: Tee) -> Callable[..., Iterator[bytes]]:
     def iter_bytes(chunk_size: int | None = None) -> Iterator[bytes]:
         response = alive()
         feed = tee.feed
         tee.running = True
         try:
-            for chunk in type(response).iter_bytes(response, chunk_size):
+            for chunk in original(response, chunk_size):
                 seen = feed(chunk)
                 if seen:
                     tee.running = False
@@ -241,13 +241,13 @@ def _sync_bytes(alive: weakref.ref[Any], tee: Tee) -> Callable[..., Iterator[byt
     return iter_bytes
 
 
-def _async_bytes(alive: weakref.ref[Any], tee: Tee) -> Callable[..., AsyncIterator[bytes]]:
+def _async_bytes(alive: weakref.ref[Any], original: Any, tee: Tee) -> Callable[..., AsyncIterator[bytes]]:
     async def aiter_bytes(chunk_size: int | None = None) -> AsyncIterator[bytes]:
         response = alive()
         feed = tee.feed
         tee.running = True
         try:
-            async for chunk in type(response).aiter_bytes(response, chunk_size):
+            async for chunk in original(response, chunk_size):
                 seen = feed(chunk)
                 if seen:
                     tee.running = False

@@ -7,15 +7,14 @@ import os
 import threading
 import weakref
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from farthing.ledger.connection import MEMORY
 from farthing.ledger.sqlite import SqliteLedger
-from farthing.ledger.store import Clock
+from farthing.ledger.store import Clock, Durability
 
 __all__ = ["open_sqlite"]
 
-Durability = Literal["safe", "fast"]
 
 
 class _Shared(SqliteLedger):

@@ -59,6 +59,7 @@ class SqliteLedger:
         self._owner: int | None = None
         self._renew_at = 0
         self._orphans: deque[str] = deque()
+        self._voiding: list[str] = []
         self._connections = Connections(where, timeout=timeout, ready=self._on_open)
         self._connections.on_commit = self._on_commit
         self._connections.on_rollback = self._on_rollback
@@ -329,7 +330,8 @@ class SqliteLedger:
 
     def _void_orphans(self, conn: sqlite3.Connection) -> None:
         while self._orphans:
-            booking.void_by_id(conn, self._orphans.popleft(), self._clock.time_ns())
+            self._voiding.append(self._orphans.popleft())
+            booking.void_by_id(conn, self._voiding[-1], self._clock.time_ns())
 
     def _on_open(self, conn: sqlite3.Connection) -> None:
         self._owner = None
@@ -341,14 +343,19 @@ class SqliteLedger:
     def _on_commit(self) -> None:
         self._names.keep()
         self._windows.keep()
+        if self._voiding:
+            self._voiding.clear()
 
     def _on_rollback(self) -> None:
         self._names.forget()
         self._windows.forget()
+        self._orphans.extend(self._voiding)
+        self._voiding.clear()
         # What was read or begun in the transaction may not be so: know less rather than something wrong.
         self._renew_at = 0
 
     def _farewell(self, conn: sqlite3.Connection) -> None:
+        self._void_orphans(conn)
         conn.execute(
             "DELETE FROM owner WHERE id = ?1"
             " AND NOT EXISTS (SELECT 1 FROM call WHERE owner = ?1 AND state = 0)",

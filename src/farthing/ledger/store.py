@@ -18,6 +18,7 @@ from farthing.records import Budget, Rates, Usage
 
 __all__ = [
     "Bound",
+    "Durability",
     "Clock",
     "Entry",
     "Grant",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 Origin = Literal["code", "cli", "http", "config"]
+Durability = Literal["safe", "fast"]
 
 
 class Clock(Protocol):

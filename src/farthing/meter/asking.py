@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from farthing import money, quote
 from farthing.engine import Engine
@@ -14,9 +14,10 @@ from farthing.ledger.store import Origin, WindowRow
 from farthing.records import Affordability, Budget, Candidate, Cost, Estimate, Receipt
 from farthing.settings import Who, resolve
 
-__all__ = ["Asking"]
+__all__ = ["MISSING", "Asking"]
 
-_MISSING: Any = object()
+MISSING: Any = object()
+T = TypeVar("T")
 Amount = Decimal | int | str | float
 
 
@@ -83,7 +84,9 @@ class Asking:
                 upper = self.estimate(model=model, messages=messages or []).upper
                 need = 0 if upper is None else money.parse_usd(upper)
             ledger = engine.ledger
-            bounds = engine.guard.bounds(who, provider=provider, model=engine.catalog.canonical(name, provider))
+            bounds = engine.guard.bounds(
+                who, provider=provider, model=engine.catalog.canonical(name, provider)
+            )
             room = [(bound, left) for bound, left in ledger.room(bounds, now) if bound.hard]
         except LedgerError:
             return Affordability(affordable=True, unknown=True, as_of=engine.aware(now))
@@ -108,9 +111,7 @@ class Asking:
     ) -> Affordability:
         """`can_afford` from a coroutine."""
         found: Affordability = await self._engine.courier.bring(
-            lambda: self.can_afford(
-                amount, model=model, messages=messages, account=account, max_age=max_age
-            ),
+            lambda: self.can_afford(amount, model=model, messages=messages, account=account, max_age=max_age),
             lambda _: None,
         )
         return found
@@ -141,7 +142,11 @@ class Asking:
             batch=batch,
         )
 
-    def receipt(self, response: Any, default: Any = _MISSING) -> Any:
+    @overload
+    def receipt(self, response: Any) -> Receipt: ...
+    @overload
+    def receipt(self, response: Any, default: T) -> Receipt | T: ...
+    def receipt(self, response: Any, default: Any = MISSING) -> Any:
         """What a response, or a finished stream, of a wrapped client cost.
 
         Raises:
@@ -150,11 +155,13 @@ class Asking:
         call = self._engine.receipts.find(response)
         if call is None and not self._engine.enabled:
             return Receipt(id="", account=self._engine.who.account or "default", cost_source="unpriced")
-        if call is not None and (default is _MISSING or call.settlement is not None):
+        if call is not None and (default is MISSING or call.settlement is not None):
             return call.receipt()
-        if default is not _MISSING:
+        if default is not MISSING:
             return default
-        raise LookupError(f"there is no receipt for this {type(response).__name__}: it came from no wrapped client")
+        raise LookupError(
+            f"there is no receipt for this {type(response).__name__}: it came from no wrapped client"
+        )
 
     # -- standing budgets ----------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -72,9 +73,36 @@ class Booking:
         assert row is not None  # noqa: S101  it was committed just now
         return receipt_of_row(row)
 
-    async def arecord(self, **given: Any) -> Receipt:
+    async def arecord(
+        self,
+        *,
+        model: str,
+        usage: Any,
+        provider: str | None = None,
+        account: str | None = None,
+        context: str | None = None,
+        operation: str | None = None,
+        transaction_id: str | None = None,
+        occurred_at: datetime | None = None,
+        cost: Amount | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Receipt:
         """`record` from a coroutine."""
-        receipt: Receipt = await self._engine.courier.bring(lambda: self.record(**given), _ignore)
+        receipt: Receipt = await self._engine.courier.bring(
+            lambda: self.record(
+                model=model,
+                usage=usage,
+                provider=provider,
+                account=account,
+                context=context,
+                operation=operation,
+                transaction_id=transaction_id,
+                occurred_at=occurred_at,
+                cost=cost,
+                tags=tags,
+            ),
+            _ignore,
+        )
         return receipt
 
     def record_many(self, made: Iterable[Made]) -> list[tuple[str, bool] | Exception]:

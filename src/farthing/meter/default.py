@@ -8,16 +8,17 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from farthing.engine import Engine
 from farthing.errors import FarthingError
 from farthing.intercept import Scope, unwrap
 from farthing.log import logger
+from farthing.meter.asking import MISSING
 from farthing.meter.config import settings
 from farthing.meter.meter import Meter
-from farthing.meter.surfaces import scoped, tracked, wrapped
-from farthing.records import Budget
+from farthing.meter.surfaces import Guess, Tracked, scoped, tracked, wrapped
+from farthing.records import Budget, Receipt
 from farthing.settings import BudgetLike
 
 __all__ = [
@@ -154,6 +155,21 @@ def wrap(
     )
 
 
+@overload
+def track_usage(fn: Tracked, /) -> Tracked: ...
+@overload
+def track_usage(
+    fn: None = None,
+    *,
+    account: str | None = None,
+    context: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    budget: BudgetLike | None = None,
+    model: str | None = None,
+    provider: str | None = None,
+    usage: Callable[[Any], Any] | None = None,
+    estimate: Guess | None = None,
+) -> Callable[[Tracked], Tracked]: ...
 def track_usage(
     fn: Any = None,
     *,
@@ -164,7 +180,7 @@ def track_usage(
     model: str | None = None,
     provider: str | None = None,
     usage: Callable[[Any], Any] | None = None,
-    estimate: Any = None,
+    estimate: Guess | None = None,
 ) -> Any:
     """`Meter.track_usage` on the default meter, whichever that is when the function is called."""
     return tracked(
@@ -193,6 +209,15 @@ def scope(
     return scoped(_find, account=account, context=context, tags=tags, budget=budget, name=name)
 
 
+@overload
+def receipt(response: Any) -> Receipt: ...
+@overload
+def receipt(response: Any, default: T) -> Receipt | T: ...
+def receipt(response: Any, default: Any = MISSING) -> Any:
+    """`Meter.receipt` on the default meter, whichever that is when it is asked."""
+    return default_meter().receipt(response, default)
+
+
 def _on_default(method: Callable[Concatenate[Meter, P], R]) -> Callable[P, R]:
     """A method of `Meter`, on the default meter of the moment."""
 
@@ -216,7 +241,6 @@ can_afford = _on_default(Meter.can_afford)
 cheapest = _on_default(Meter.cheapest)
 cost_of = _on_default(Meter.cost_of)
 estimate = _on_default(Meter.estimate)
-receipt = _on_default(Meter.receipt)
 record = _on_default(Meter.record)
 remove_budget = _on_default(Meter.remove_budget)
 reserve = _on_default(Meter.reserve)

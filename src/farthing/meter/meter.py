@@ -6,26 +6,27 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, overload
 
 from farthing import catalog, ledger
-from farthing.engine import Clock, Engine
+from farthing.engine import Engine
 from farthing.errors import FarthingError
 from farthing.intercept import Scope, unwrap
-from farthing.ledger.store import Ledger, Origin, StandingBudget
+from farthing.ledger.store import Clock, Durability, Ledger, Origin, StandingBudget
 from farthing.log import logger
 from farthing.meter.asking import Asking
 from farthing.meter.booking import Booking
 from farthing.meter.config import default_ledger
 from farthing.meter.ids import uuid7
 from farthing.meter.prices import user_prices
-from farthing.meter.surfaces import scoped, tracked, wrapped
+from farthing.meter.surfaces import Guess, Tracked, scoped, tracked, wrapped
 from farthing.records import Budget
 from farthing.settings import BudgetLike, Policies, Who, checked_context, checked_tags, checked_text
 
 __all__ = ["Meter"]
 
 T = TypeVar("T")
+Policy = Literal["refuse", "allow"]
 
 
 class Meter(Booking, Asking):
@@ -61,14 +62,14 @@ class Meter(Booking, Asking):
         tags: Mapping[str, str] | None = None,
         budgets: Sequence[Budget] = (),
         prices: Any = None,
-        on_unpriced: str = "refuse",
-        on_unbounded: str = "refuse",
-        on_ledger_error: str = "refuse",
-        on_tight: str = "cap",
+        on_unpriced: Policy = "refuse",
+        on_unbounded: Policy = "refuse",
+        on_ledger_error: Policy = "refuse",
+        on_tight: Literal["cap", "refuse"] = "cap",
         min_output_tokens: int | None = None,
         output_cap: int | None = None,
         wait: float = 2.0,
-        durability: str = "safe",
+        durability: Durability = "safe",
         ledger_timeout: float = 5.0,
         inject_usage: bool = True,
         on_alert: Callable[..., Any] | None = None,
@@ -85,7 +86,7 @@ class Meter(Booking, Asking):
         _tokens("min_output_tokens", min_output_tokens)
         _tokens("output_cap", output_cap)
         self._where = ledger
-        self._durability = durability
+        self._durability: Durability = durability
         self._timeout = _seconds("ledger_timeout", ledger_timeout)
         self._wait = _seconds("wait", wait)
         self._on_alert = on_alert
@@ -98,7 +99,13 @@ class Meter(Booking, Asking):
             open_ledger=self._open,
             catalog=lambda: catalog.Catalog(overrides) if overrides else catalog.default(),
             policies=Policies(
-                on_unpriced, on_unbounded, on_ledger_error, on_tight, min_output_tokens, output_cap, inject_usage
+                on_unpriced,
+                on_unbounded,
+                on_ledger_error,
+                on_tight,
+                min_output_tokens,
+                output_cap,
+                inject_usage,
             ),
             clock=clock,
             ids=ids,
@@ -179,6 +186,22 @@ class Meter(Booking, Asking):
         """Undo `wrap`; a client that is not wrapped is returned as it is."""
         return unwrap(client)
 
+    @overload
+    def track_usage(self, fn: Tracked, /) -> Tracked: ...
+    @overload
+    def track_usage(
+        self,
+        fn: None = None,
+        *,
+        account: str | None = None,
+        context: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        budget: BudgetLike | None = None,
+        model: str | None = None,
+        provider: str | None = None,
+        usage: Callable[[Any], Any] | None = None,
+        estimate: Guess | None = None,
+    ) -> Callable[[Tracked], Tracked]: ...
     def track_usage(
         self,
         fn: Any = None,
@@ -190,7 +213,7 @@ class Meter(Booking, Asking):
         model: str | None = None,
         provider: str | None = None,
         usage: Callable[[Any], Any] | None = None,
-        estimate: Any = None,
+        estimate: Guess | None = None,
     ) -> Any:
         """Decorate a function: everything called inside is booked together, under the tag `function`.
 
@@ -245,7 +268,7 @@ class Meter(Booking, Asking):
         await self._engine.awarm()
 
     def close(self) -> None:
-        """Settle what is open, book what is queued and release the ledger. The meter opens it again if used."""
+        """Settle what is open, book what is queued, release the ledger. The meter opens it again if used."""
         self._engine.close()
 
     async def aclose(self) -> None:

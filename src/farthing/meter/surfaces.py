@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from farthing.engine import Engine
@@ -11,9 +12,14 @@ from farthing.intercept import Metered, Scope, Tracker, metered_by, wrap
 from farthing.log import logger
 from farthing.settings import BudgetLike, Who, attach, checked_context, checked_tags, checked_text
 
-__all__ = ["Find", "scoped", "tracked", "wrapped"]
+__all__ = ["Find", "Guess", "Tracked", "scoped", "tracked", "wrapped"]
 
 T = TypeVar("T")
+Tracked = TypeVar("Tracked", bound="Callable[..., Any] | classmethod[Any, ..., Any] | staticmethod[..., Any]")
+"""What `track_usage` decorates. It is returned as the very same type, which a ParamSpec cannot say of
+overloaded and generic functions."""
+Guess = Decimal | int | str | float | Callable[..., Decimal | int | str | float]
+"""USD, or a function of the arguments that gives them."""
 Find = Callable[[], Engine]
 Tags = Mapping[str, str] | None
 

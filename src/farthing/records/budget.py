@@ -156,7 +156,7 @@ class Budget(Shown):
         match = _TEXT.fullmatch(text.strip())
         if match is None or (match["period"] or "run") not in PERIODS or ("$" in text and match["usd"]):
             raise InvalidBudget(f"{text!r} is not understood: {_UNDERSTOOD}")
-        return cls(name, match["amount"], match["period"] or "run", **fields)
+        return cls(name, match["amount"], _checked_period(match["period"] or "run"), **fields)
 
 
 _FIELDS = tuple(Budget.__dataclass_fields__)
@@ -172,7 +172,7 @@ def _checked_name(name: object) -> str:
     return name
 
 
-def _checked_period(period: object) -> object:
+def _checked_period(period: object) -> Any:
     if isinstance(period, timedelta):
         if period < timedelta(seconds=1):
             raise InvalidBudget(f"a period must be at least a second; got {period!r}")
@@ -182,7 +182,7 @@ def _checked_period(period: object) -> object:
 
 def _checked_per(per: object) -> str | None:
     if per is None or per == "account" or (isinstance(per, str) and per.startswith("tag:") and len(per) > 4):
-        return per  # type: ignore[return-value]
+        return per
     raise InvalidBudget(f"per must be 'account' or 'tag:NAME'; got {per!r}")
 
 
