@@ -6,9 +6,11 @@ import ipaddress
 import itertools
 import os
 import socket
+import sys
 
 import pytest
 
+from farthing import log
 from farthing.testing import FakeProvider
 
 _PRIVATE = ("FARTHING_", "OPENAI_", "AZURE_OPENAI_", "ANTHROPIC_", "XDG_")
@@ -103,3 +105,15 @@ def provider():
     """A provider of the test's own, on 127.0.0.1."""
     with FakeProvider() as fake:
         yield fake
+
+
+@pytest.fixture(autouse=True)
+def no_default_meter():
+    """Each test finds, and leaves, a process without a default meter and nothing said yet."""
+    yield
+    default = sys.modules.get("farthing.meter.default")
+    if default is not None:
+        if default._meter is not None:
+            default._meter.close()
+        default._meter, default._given = None, {}
+    log._said.clear()

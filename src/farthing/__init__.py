@@ -9,18 +9,57 @@ if TYPE_CHECKING:
     from farthing.catalog import UserPrice
     from farthing.engine import Hold
     from farthing.errors import (
-        FarthingError, InsufficientCredits, InvalidBudget, InvalidUsage, LedgerCorrupt, LedgerError, LedgerFull,
-        LedgerLocked, LedgerMoved, LedgerTooNew, Refused, TransactionConflict, Unbounded, Unmeterable,
+        FarthingError,
+        InsufficientCredits,
+        InvalidBudget,
+        InvalidUsage,
+        LedgerCorrupt,
+        LedgerError,
+        LedgerFull,
+        LedgerLocked,
+        LedgerMoved,
+        LedgerTooNew,
+        Refused,
+        TransactionConflict,
+        Unbounded,
+        Unmeterable,
         UnpricedModel,
     )
     from farthing.intercept import Scope
     from farthing.meter.default import (
-        acan_afford, areserve, arecord, budget, budgets, can_afford, cheapest, configure, cost_of, default_meter,
-        estimate, receipt, record, remove_budget, reserve, scope, set_budget, track_usage, unwrap, using, wrap,
+        acan_afford,
+        arecord,
+        areserve,
+        budget,
+        budgets,
+        can_afford,
+        cheapest,
+        configure,
+        cost_of,
+        default_meter,
+        estimate,
+        receipt,
+        record,
+        remove_budget,
+        reserve,
+        scope,
+        set_budget,
+        track_usage,
+        unwrap,
+        using,
+        wrap,
     )
     from farthing.meter.meter import Meter
     from farthing.records import (
-        Affordability, Budget, Candidate, Cost, CostLine, Estimate, Rates, Receipt, Usage,
+        Affordability,
+        Budget,
+        Candidate,
+        Cost,
+        CostLine,
+        Estimate,
+        Rates,
+        Receipt,
+        Usage,
     )
 
 _ROOMS = {
@@ -55,6 +94,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'farthing' has no attribute {name!r}")
     from importlib import import_module, metadata  # noqa: PLC0415  importing farthing imports nothing else
 
-    value = metadata.version("farthing") if name == "__version__" else getattr(import_module(_ROOM_OF[name]), name)
+    value = (
+        metadata.version("farthing")
+        if name == "__version__"
+        else getattr(import_module(_ROOM_OF[name]), name)
+    )
     globals()[name] = value
     return value

@@ -37,7 +37,10 @@ def run(ledger: Path | None = None, console: Console | None = None) -> None:
     out = console or Console(highlight=False)
     path = ledger or Path(tempfile.mkdtemp(prefix="farthing-demo-")) / "ledger.db"
     with FakeProvider() as provider, Meter(path, account="acme") as meter:
-        out.print(f"A pretended provider answers on {provider.base_url}; the clients are OpenAI's own.\n", soft_wrap=True)
+        out.print(
+            f"A pretended provider answers on {provider.base_url}; the clients are OpenAI's own.\n",
+            soft_wrap=True,
+        )
         meter.warm()
         with OpenAI(base_url=provider.base_url, api_key="none") as plain:
             client = meter.wrap(plain)
@@ -76,7 +79,9 @@ async def _stream(out: Console, meter: Meter, provider: FakeProvider) -> None:
 
 
 def _broken_off(out: Console, meter: Meter, client: OpenAI, provider: FakeProvider) -> None:
-    provider.script(Reply("It was a dark and stormy night, and then it was not. " * 12, chunks=60, pause_after=20))
+    provider.script(
+        Reply("It was a dark and stormy night, and then it was not. " * 12, chunks=60, pause_after=20)
+    )
     stream = client.chat.completions.create(model="gpt-4o", messages=_QUESTION, max_tokens=300, stream=True)
     with stream:
         for seen, _ in enumerate(stream, 1):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from farthing import limits, money
 from farthing.errors import InsufficientCredits, LedgerError, Unbounded, UnpricedModel
@@ -169,6 +168,11 @@ class Guard:
             cap = self._cap(quoted, wanted, answer.held, hard=hard)
             return Held(wanted, answer, answer.held, cap, quoted.tool_calls if hard else None, flags)
 
+    def unheld(self, quoted: Quote, who: Who) -> Held:
+        """For a call while accounting is switched off: nothing is held and nothing will be written."""
+        wanted = self._wanted(quoted, who, (), (), call_id="", now_ns=0, hard=False, epoch=0)
+        return Held(wanted, None, 0, None, None, ())
+
     def _wanted(
         self,
         quoted: Quote,
@@ -296,7 +300,8 @@ def refusal(short: Short, wanted: Reservation, now_ns: int) -> InsufficientCredi
     budget = short.bound.budget
     remaining = short.limit - short.spent - short.held
     transient = short.limit - short.spent >= wanted.lo
-    resets_at = None if short.ends_ns is None else datetime.fromtimestamp(short.ends_ns / 1e9, UTC)
+    window = limits.Window(0, short.ends_ns)
+    resets_at = limits.resets_at(window)
     if transient:
         advice = "running calls hold the rest: try again when they have ended"
     elif resets_at is not None:
@@ -317,7 +322,15 @@ def refusal(short: Short, wanted: Reservation, now_ns: int) -> InsufficientCredi
         account=wanted.account,
         model=wanted.requested_model,
         resets_at=resets_at,
-        retry_after=None if resets_at is None or transient else max((short.ends_ns or 0) - now_ns, 0) / 1e9,
+        retry_after=None if transient else limits.retry_after(window, now_ns),
         transient=transient,
-        shared=not (short.bound.attached or budget.account == wanted.account or budget.per == "account"),
+        shared=not _is_of(short.bound, wanted.account),
     )
+
+
+def _is_of(bound: Bound, account: str) -> bool:
+    """True if nobody else's calls are charged to this window."""
+    budget = bound.budget
+    if budget.per == "account" or budget.account == account:
+        return True
+    return bound.attached and bound.identity.endswith(f"|{account}|{budget.period}")

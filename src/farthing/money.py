@@ -64,9 +64,7 @@ def _plain(amount: Decimal) -> Decimal:
     return amount.quantize(Decimal(1)) if amount.as_tuple().exponent > 0 else amount  # type: ignore[operator]
 
 
-def parse_usd(
-    value: object, *, what: str = "an amount", error: type[FarthingError] = InvalidBudget
-) -> int:
+def parse_usd(value: object, *, what: str = "an amount", error: type[FarthingError] = InvalidBudget) -> int:
     """An int, str, Decimal or float (read by its repr) in USD as nano-dollars, half-even below one.
 
     Raises:

@@ -191,9 +191,7 @@ def _held_rates(
     return rates
 
 
-def _most_input(
-    ask: wire.Ask, count: tokens.Count, catalog: Catalog, provider: str | None
-) -> int:
+def _most_input(ask: wire.Ask, count: tokens.Count, catalog: Catalog, provider: str | None) -> int:
     """What the request does not show is bounded by the context window."""
     if count.upper >= tokens.UNSEEN:
         return window_of(catalog, ask.model, provider)
@@ -354,8 +352,6 @@ def instant_ns(at: datetime | None, now_ns: int) -> int:
     if not isinstance(at, datetime):
         raise InvalidUsage(f"an instant must be a datetime with a time zone; got {at!r}")
     if at.tzinfo is None:
-        raise InvalidUsage(
-            f"{at!r} has no time zone: give one, such as datetime(..., tzinfo=timezone.utc)"
-        )
+        raise InvalidUsage(f"{at!r} has no time zone: give one, such as datetime(..., tzinfo=timezone.utc)")
     since = at - _EPOCH
     return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1000

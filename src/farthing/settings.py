@@ -135,7 +135,7 @@ def checked_text(value: object, what: str) -> str | None:
 
 
 def checked_context(value: object) -> str | None:
-    """"customer", "system" or None.
+    """ "customer", "system" or None.
 
     Raises:
         FarthingError: for anything else.

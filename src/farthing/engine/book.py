@@ -239,9 +239,9 @@ async def ahold(engine: Engine, quoted: Quote, who: Who) -> Hold:
 
 
 def _held(engine: Engine, quoted: Quote, who: Who) -> Generator[Any, Any, Hold]:
-    held = yield from engine.guard.acquire(
-        quoted, who, call_id=engine.ids(), now_ns=engine.clock.time_ns()
-    )
+    if not engine.enabled:
+        return Hold(engine, Call(engine, engine.guard.unheld(quoted, who), quoted, None, server_known=False))
+    held = yield from engine.guard.acquire(quoted, who, call_id=engine.ids(), now_ns=engine.clock.time_ns())
     return Hold(engine, Call(engine, held, quoted, None, server_known=False))
 
 

@@ -148,7 +148,11 @@ class Call:
             end.overrun = end.cost - held
             flags.append("overrun")
         cap, usage = self.hold.cap, end.usage
-        if cap is not None and usage is not None and (usage.output_tokens or 0) > cap * self.quote.ask.choices:
+        if (
+            cap is not None
+            and usage is not None
+            and (usage.output_tokens or 0) > cap * self.quote.ask.choices
+        ):
             flags.append("cap_ignored")
             self.engine.quirks.ignores_cap(self.base_url, asked.model)
         end.flags = flags
@@ -168,7 +172,11 @@ class Call:
         )
         if rates.status == "unpriced" and end.model not in (None, asked.model):
             return catalog.rates(
-                asked.model, provider=asked.provider, base_url=self.base_url, at_ns=asked.started_ns, tier=tier
+                asked.model,
+                provider=asked.provider,
+                base_url=self.base_url,
+                at_ns=asked.started_ns,
+                tier=tier,
             )
         return rates
 
@@ -210,6 +218,8 @@ class Call:
         if end is None:
             raise LookupError("the call has not ended yet: read its stream to the end or close it")
         asked = self.hold.reservation
+        if not self.engine.enabled:
+            return Receipt(id=asked.id, account=asked.account, cost_source="unpriced")
         usd = money.usd
         cost: Decimal | None = None if end.cost is None else usd(end.cost)
         return Receipt(

@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import logging
-import os
 import sys
 import threading
-import time
 import traceback
-import weakref
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from farthing import tokens
 from farthing.catalog import Catalog
 from farthing.engine.courier import Courier
+from farthing.engine.process import keep, nothing
 from farthing.engine.quirks import Quirks
 from farthing.engine.receipts import Receipts
 from farthing.errors import LedgerError
 from farthing.guard import Guard, Refusal, Reload
 from farthing.ledger.store import Clock, Grant, Ledger, Reservation, Settlement, Short, Stale, StandingBudget
-from farthing.log import logger, say_once
+from farthing.log import say_once
 from farthing.settings import Policies, Who
 
 if TYPE_CHECKING:
     from farthing.engine.call import Call, Settle
 
 __all__ = ["Engine"]
-
-LEASE_CHECK_SECONDS = 200.0
-"""How often a process renews its lease and looks for calls that dead ones left."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OVERDUE_MOST = 10_000
@@ -76,7 +70,6 @@ class Engine:
         self._keeper: threading.Thread | None = None
         self._closed = threading.Event()
         self._known: dict[str | None, bool] = {}
-        _engines.add(self)
 
     # -- what calls use ------------------------------------------------------------------------------
 
@@ -97,7 +90,7 @@ class Engine:
                     opened.set_budget(standing.budget, origin=standing.origin)
                 self.guard.load(opened, fresh=True)
                 self._ledger = opened
-                self._keep_lease()
+                self._keep()
             return self._ledger
 
     @property
@@ -169,9 +162,7 @@ class Engine:
             self.settle(want)  # type: ignore[arg-type]
         return None
 
-    async def aperform(
-        self, want: Reservation | Refusal | Reload | Settle
-    ) -> Grant | Short | Stale | None:
+    async def aperform(self, want: Reservation | Refusal | Reload | Settle) -> Grant | Short | Stale | None:
         """The same from a coroutine: the courier waits."""
         if type(want) is not Reservation and getattr(want, "hurry", False):
             self.courier.post(lambda: self.perform(want))
@@ -198,6 +189,7 @@ class Engine:
                 error,
             )
         except Exception:
+            self._overdue.append(want)
             self.bug("booking the end of a call")
         except BaseException:
             # Struck by a signal handler, perhaps after the commit: booking it twice changes nothing.
@@ -240,6 +232,8 @@ class Engine:
             )
         except LedgerError as error:
             say_once(("refusal",), logging.WARNING, "a refusal could not be counted: %s", error)
+        except Exception:  # it is a refusal all the same
+            self.bug("counting a refusal")
 
     def orphaned(self, grant: Grant) -> None:
         """A reserve was committed for a call that will not be sent: its hold is voided."""
@@ -319,14 +313,9 @@ class Engine:
             with contextlib.suppress(LedgerError):
                 await self.courier.bring(self.warm, _ignore)
 
-    def _keep_lease(self) -> None:
+    def _keep(self) -> None:
         if self._keeper is None:
-            self._keeper = threading.Thread(
-                target=_keep_lease,
-                args=(weakref.ref(self), self._left, self._closed),
-                name="farthing-lease", daemon=True
-            )
-            self._keeper.start()
+            self._keeper = keep(self, self._left, self._closed)
 
     def tick(self) -> None:
         """Renew the lease of this process and book what dead ones left."""
@@ -354,8 +343,8 @@ class Engine:
     def close(self) -> None:
         """Settle what is open and release the ledger."""
         self._closed.set()
-        self._left.put(_nothing)
         self.drain()
+        self._left.put(nothing)
         with self._opening:
             ledger, self._ledger = self._ledger, None
             # For whoever uses it again.
@@ -373,51 +362,8 @@ class Engine:
         self._overdue.clear()
         self._streams = {}
         if self._ledger is not None:
-            self._keep_lease()
-
-
-def _keep_lease(engine: weakref.ref[Engine], left: SimpleQueue[Any], closed: threading.Event) -> None:
-    """Renew the lease from time to time, and book streams that were garbage-collected as soon as they are."""
-    due = time.monotonic() + LEASE_CHECK_SECONDS
-    while True:
-        abandon = None
-        with contextlib.suppress(Empty):
-            abandon = left.get(timeout=max(due - time.monotonic(), 0))
-        alive = engine()
-        if alive is None or closed.is_set():
-            return
-        if abandon is not None:
-            alive.book_left(abandon)
-        if time.monotonic() >= due:
-            alive.tick()
-            due = time.monotonic() + LEASE_CHECK_SECONDS
-        del alive, abandon
-
-
-def _nothing() -> None:
-    """Wakes the keeper."""
+            self._keep()
 
 
 def _ignore(_: object) -> None:
     """What nobody waits for any more."""
-
-
-_engines: weakref.WeakSet[Any] = weakref.WeakSet()
-
-
-@atexit.register
-def _at_exit() -> None:
-    for engine in list(_engines):
-        try:
-            engine.drain()
-        except Exception:  # noqa: BLE001  the interpreter is going down; the lease covers the rest
-            logger.debug("draining at exit failed", exc_info=True)
-
-
-def _in_child() -> None:
-    for engine in list(_engines):
-        engine.forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)

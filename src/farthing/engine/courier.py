@@ -126,7 +126,7 @@ def _do(job: Job, deliver: Deliver | None) -> None:
     result, error = None, None
     try:
         result = job()
-    except BaseException as caught:  # noqa: BLE001  it belongs to whoever waits for the job
+    except BaseException as caught:
         error = caught
     if deliver is not None:
         deliver(result, error)

@@ -28,7 +28,7 @@ def drive(engine: Engine, steps: Generator[Any, Any, Any], send: Callable[[Send]
                     got = engine.perform(want)
                     if type(got) is Grant:
                         grant = got
-            except BaseException as error:  # noqa: BLE001  the generator decides what becomes of it
+            except BaseException as error:
                 want = steps.throw(error)
             else:
                 want = steps.send(got)
@@ -58,7 +58,7 @@ async def adrive(
                     got = await engine.aperform(want)
                     if type(got) is Grant:
                         grant = got
-            except BaseException as error:  # noqa: BLE001  the generator decides what becomes of it
+            except BaseException as error:
                 want = steps.throw(error)
             else:
                 want = steps.send(got)

@@ -12,7 +12,15 @@ __all__ = ["cancels", "outcome_of", "status_of"]
 _NOT_BILLED = frozenset({*range(400, 408), *range(409, 430), 500, 503, 529}) - {408}
 
 _NOT_SENT = frozenset(
-    {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "InvalidURL", "ProxyError", "gaierror"}
+    {
+        "ConnectError",
+        "ConnectTimeout",
+        "PoolTimeout",
+        "UnsupportedProtocol",
+        "InvalidURL",
+        "ProxyError",
+        "gaierror",
+    }
 )
 """Class names of httpx, httpx2, httpcore and aiohttp errors that are raised before a request is sent."""
 
@@ -38,12 +46,13 @@ support stream cancellation (openrouter.ai/docs, "Streaming", read on 2026-11-21
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and its causes. Contexts are not followed: they may be of what the caller was handling."""
     seen: set[int] = set()
     step: BaseException | None = error
     while step is not None and id(step) not in seen:
         seen.add(id(step))
         yield step
-        step = step.__cause__ or (None if step.__suppress_context__ else step.__context__)
+        step = step.__cause__
 
 
 def status_of(error: BaseException) -> int | None:

@@ -37,11 +37,12 @@ class Deferred:
 
 @dataclass(slots=True)
 class Answer:
-    """What an answer that is here whole says of itself."""
+    """What an answer that is here whole says of itself. Its outcome is "unknown" if it cannot be read."""
 
     reading: Reading
     seen: Callable[[], str]
     request_id: str | None = None
+    outcome: str = "complete"
 
 
 @dataclass(slots=True)
@@ -91,7 +92,7 @@ def life(engine: Engine, plan: Plan) -> Generator[Want, Any, Any]:
         answer = plan.observe(result, call, asked_usage)
     except Exception:
         engine.bug("reading an answer")
-        answer = Answer(Reading(usage=None), str)
+        answer = Answer(Reading(usage=None), str, outcome="unknown")
     if isinstance(answer, Answer):
         call.request_id = answer.request_id
         settle = _guarded(engine, call, answer)
@@ -101,9 +102,7 @@ def life(engine: Engine, plan: Plan) -> Generator[Want, Any, Any]:
     return result
 
 
-def _begin(
-    engine: Engine, plan: Plan
-) -> Generator[Want, Any, tuple[Call, dict[str, Any] | None, bool]]:
+def _begin(engine: Engine, plan: Plan) -> Generator[Want, Any, tuple[Call, dict[str, Any] | None, bool]]:
     now = engine.clock.time_ns()
     policies = engine.policies
     quoted = quote.quote(
@@ -128,9 +127,7 @@ def _body(engine: Engine, plan: Plan, call: Call) -> tuple[dict[str, Any] | None
     ask, hold = plan.ask, call.hold
     body: dict[str, Any] | None = None
     if hold.cap is not None:
-        field = engine.quirks.cap_field(plan.base_url, ask.model) or wire.cap_field(
-            ask.route, reasoning=call.quote.reasoning
-        )
+        field = _cap_field(engine, plan, call)
         if field is not None:
             body = wire.with_cap(ask.sent, field, hold.cap)
     if hold.tool_calls is not None:
@@ -143,9 +140,12 @@ def _body(engine: Engine, plan: Plan, call: Call) -> tuple[dict[str, Any] | None
     return body, False
 
 
-def _refuses_ours(
-    engine: Engine, plan: Plan, call: Call, error: BaseException, *, asked_usage: bool
-) -> bool:
+def _cap_field(engine: Engine, plan: Plan, call: Call) -> str | None:
+    known = engine.quirks.cap_field(plan.base_url, plan.ask.model)
+    return known or wire.cap_field(plan.ask.route, reasoning=call.quote.reasoning)
+
+
+def _refuses_ours(engine: Engine, plan: Plan, call: Call, error: BaseException, *, asked_usage: bool) -> bool:
     """True if the server refused a field that we wrote: it is remembered, and asked once more without it."""
     if status_of(error) not in (400, 422):
         return False
@@ -153,9 +153,9 @@ def _refuses_ours(
     if asked_usage and "stream_options" in said:
         return engine.quirks.note_refuses_usage(plan.base_url)
     if call.hold.cap is not None:
-        for field in plan.ask.route.caps:
-            if field in said:
-                return engine.quirks.note_refused_cap(plan.base_url, plan.ask.model, field, plan.ask.route.caps)
+        field = _cap_field(engine, plan, call)
+        if field is not None and field in said:
+            return engine.quirks.note_refused_cap(plan.base_url, plan.ask.model, field, plan.ask.route.caps)
     return False
 
 
@@ -177,7 +177,7 @@ def _guarded(engine: Engine, call: Call, answer: Answer) -> Settle | None:
     try:
         reading = answer.reading
         seen = "" if reading.usage is not None or reading.suspect else answer.seen()
-        return call.finish("complete", reading, seen=seen)
+        return call.finish(answer.outcome, reading, seen=seen)
     except Exception:
         engine.bug("booking an answer")
         return None

@@ -74,7 +74,9 @@ def receipt_of_row(row: Mapping[str, Any]) -> Receipt:
         cost=None if cost is None else money.usd(cost),
         counted=money.usd(row["counted_nano"]),
         cost_source=row["cost_source"],
-        breakdown=None if rates is None or usage is None else pricing.price(usage, rates, reported_nano=reported),
+        breakdown=None
+        if rates is None or usage is None
+        else pricing.price(usage, rates, reported_nano=reported),
         held=money.usd(row["held_nano"]),
         overrun=None if not row["overrun"] else money.usd(row["overrun"]),
         capped_at=row["capped_at"],

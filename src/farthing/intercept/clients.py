@@ -55,7 +55,9 @@ class Metered:
 
     def plan(self, options: Any, meter_who: Who) -> Plan | None:
         """The plan of a request that may cost money; None for any other."""
-        ask = wire.read_request(options.method, options.url, options.json_data, getattr(options, "extra_json", None))
+        ask = wire.read_request(
+            options.method, options.url, options.json_data, getattr(options, "extra_json", None)
+        )
         if ask is None:
             return None
         frame = current.get()
@@ -77,16 +79,17 @@ def wrap(client: T, state: Metered) -> T:
     Raises:
         FarthingError: if it has no method `request`, as clients built by Stainless have.
     """
-    if inspect.isclass(client) or not callable(getattr(client, "request", None)):
+    if inspect.isclass(client) or not _takes_options(getattr(client, "request", None)):
         raise FarthingError(
-            f"{type(client).__name__} has no method 'request': wrap an OpenAI() or AsyncOpenAI() client"
+            f"{type(client).__name__} has no method request(cast_to, options): wrap an OpenAI() or AsyncOpenAI() "
+            f"client"
         )
     state.base_url = _base_url_of(client)
-    if _STATE in vars(client):
-        vars(client)[_STATE] = state
-        return client
+    known = _STATE in vars(client)
     vars(client)[_STATE] = state
     cls = type(client)
+    if known or "_farthing_original" in vars(cls):  # a copy of a metered client is of the metered class
+        return client
     try:
         client.__class__ = _metered_class(cls)
     except TypeError:
@@ -96,8 +99,9 @@ def wrap(client: T, state: Metered) -> T:
 
 def unwrap(client: T) -> T:
     """Undo `wrap`; a client that is not wrapped is returned as it is."""
-    if vars(client).pop(_STATE, None) is None:
+    if metered_by(client) is None:
         return client
+    del vars(client)[_STATE]
     original = getattr(type(client), "_farthing_original", None)
     if original is None:
         vars(client).pop("request", None)
@@ -113,6 +117,17 @@ def metered_by(client: object) -> Metered | None:
     except TypeError:
         return None
     return state if isinstance(state, Metered) else None
+
+
+def _takes_options(request: Any) -> bool:
+    """True for the `request(cast_to, options, ...)` of such a client; HTTP clients have one of their own."""
+    if not callable(request):
+        return False
+    try:
+        parameters = inspect.signature(request).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return any(p.name == "options" or p.kind is p.VAR_POSITIONAL for p in parameters)
 
 
 def _metered_class(cls: type) -> type:
@@ -146,7 +161,7 @@ def _make(cls: Any) -> Any:
         call = _sending.get()
         if call is not None:
             call.attempts += 1
-        return cls._prepare_request(self, request)  # noqa: SLF001  the base client's documented hook
+        return cls._prepare_request(self, request)
 
     body: dict[str, Any] = {
         "__module__": cls.__module__,
@@ -167,9 +182,7 @@ def _follow(client: Any, state: Metered | None) -> Any:
     """A copy of a client is metered as its original, at the address that it now has."""
     if state is None:
         return client
-    made = Metered(
-        state.find, state.who, owner=state.owner, provider=state.provider, pinned=state.pinned
-    )
+    made = Metered(state.find, state.who, owner=state.owner, provider=state.provider, pinned=state.pinned)
     return wrap(client, made)
 
 
@@ -190,18 +203,23 @@ def _wrap_instance(client: Any) -> None:
             return wrapped(cast_to, opts, *rest, **kwargs)
 
         state = vars(client).get(_STATE)
-        return _metered_acall(state, options, send) if is_async else _metered_call(state, options, send)
+        metered = _metered_acall if is_async else _metered_call
+        return metered(state, options, send, counts=False)
 
     client.request = wrapt.FunctionWrapper(client.request, around)
 
 
-def _metered_call(state: Metered | None, options: Any, send: Callable[[Any], Any]) -> Any:
+def _metered_call(
+    state: Metered | None, options: Any, send: Callable[[Any], Any], *, counts: bool = True
+) -> Any:
     found = None if state is None else _planned(state, options)
     if found is None:
         return send(options)
     engine, plan = found
 
     def sent(want: Send) -> Any:
+        if not counts and want.call is not None:  # nothing tells when it is sent: assume that it is
+            want.call.attempts += 1
         token = _sending.set(want.call)
         try:
             return send(_changed(options, want))
@@ -211,7 +229,9 @@ def _metered_call(state: Metered | None, options: Any, send: Callable[[Any], Any
     return drive(engine, life(engine, plan), sent)
 
 
-async def _metered_acall(state: Metered | None, options: Any, send: Callable[[Any], Awaitable[Any]]) -> Any:
+async def _metered_acall(
+    state: Metered | None, options: Any, send: Callable[[Any], Awaitable[Any]], *, counts: bool = True
+) -> Any:
     found = None if state is None else _planned(state, options)
     if found is None:
         return await send(options)
@@ -219,6 +239,8 @@ async def _metered_acall(state: Metered | None, options: Any, send: Callable[[An
     await engine.awarm()
 
     async def sent(want: Send) -> Any:
+        if not counts and want.call is not None:  # nothing tells when it is sent: assume that it is
+            want.call.attempts += 1
         token = _sending.set(want.call)
         try:
             return await send(_changed(options, want))
@@ -255,23 +277,33 @@ def _observe(result: Any, call: Call, swallows: bool) -> Answer | Deferred:  # n
     ask = call.quote.ask
     route = ask.route
     if not ask.stream and hasattr(type(result), "model_dump"):
-        return _answer(result, result, call, getattr(result, "_request_id", None))
+        return _answer(result, call, getattr(result, "_request_id", None))
     response = _response_of(result)
     if response is None:
-        return _answer(result, result, call, None)
+        return _answer(result, call, None)
     headers = response.headers
     call.request_id = headers.get("x-request-id")
     if response.is_stream_consumed or response.is_closed:
-        return _answer(response.json(), result, call, call.request_id)
-    is_json = not ask.stream and "event-stream" not in headers.get("content-type", "")
+        return _answer(_json_of(response), call, call.request_id)
+    kind = headers.get("content-type", "")
+    is_json = "json" in kind or not (ask.stream or "event-stream" in kind)
     attach(response, call, route.flavour, swallows=swallows, is_json=is_json)
     return Deferred()
 
 
-def _answer(body: Any, result: Any, call: Call, request_id: str | None) -> Answer:
+def _answer(body: Any, call: Call, request_id: str | None) -> Answer:
     flavour = call.quote.ask.route.flavour
     reading = usage.read(body, flavour=flavour, provider=call.hold.reservation.provider)
-    return Answer(reading, lambda: usage.visible_in(flavour, body), request_id)
+    outcome = "unknown" if body is None or isinstance(body, (str, bytes)) else "complete"
+    return Answer(reading, lambda: usage.visible_in(flavour, body), request_id, outcome)
+
+
+def _json_of(response: Any) -> Any:
+    """The body; None if it is no JSON."""
+    try:
+        return response.json()
+    except ValueError:
+        return None
 
 
 def _response_of(result: Any) -> Any:

@@ -147,7 +147,7 @@ class _Around:
             except GeneratorExit as left:
                 self._leave(entry, inner, left, last)
                 raise
-            except BaseException as error:  # noqa: BLE001  thrown in by the consumer: it is for the function
+            except BaseException as error:
                 value, step = error, inner.throw
 
     async def async_generator(
@@ -180,7 +180,7 @@ class _Around:
                 if entry is not None:
                     self._abandon(entry, left, last)
                 raise
-            except BaseException as error:  # noqa: BLE001  thrown in by the consumer: it is for the function
+            except BaseException as error:
                 value, step = error, inner.athrow
 
     # -- entering ------------------------------------------------------------------------------------

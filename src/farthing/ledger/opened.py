@@ -16,7 +16,6 @@ from farthing.ledger.store import Clock, Durability
 __all__ = ["open_sqlite"]
 
 
-
 class _Shared(SqliteLedger):
     """A store with as many users as it was opened times; the last one's `close` closes it."""
 

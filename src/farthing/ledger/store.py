@@ -18,8 +18,8 @@ from farthing.records import Budget, Rates, Usage
 
 __all__ = [
     "Bound",
-    "Durability",
     "Clock",
+    "Durability",
     "Entry",
     "Grant",
     "Ledger",
@@ -41,6 +41,10 @@ class Clock(Protocol):
 
     def time_ns(self) -> int:
         """Nanoseconds since 1970 (UTC)."""
+        ...
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds since some instant, never running back: for durations."""
         ...
 
 

@@ -75,6 +75,8 @@ class Asking:
         """Whether every budget that would bind a call has room for it; never raises for the ledger's sake."""
         engine = self._engine
         now = engine.clock.time_ns()
+        if not engine.enabled:
+            return Affordability(affordable=True, unknown=True, as_of=engine.aware(now))
         who = Who(account).over(resolve(Who(), engine.who))
         try:
             need = 0 if amount is None else money.parse_usd(amount)

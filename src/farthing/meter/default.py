@@ -93,7 +93,7 @@ def configure(**given: Any) -> Meter:
 
 
 def _install(given: dict[str, Any]) -> Meter:
-    global _meter, _given  # noqa: PLW0603  the default meter is a fact of the process
+    global _meter, _given
     arguments = {name: setting.value for name, setting in settings(given).items()}
     budget = arguments.pop("budget", None)
     standing = None if budget is None else _standing(budget)

@@ -13,13 +13,12 @@ from farthing.engine import Engine
 from farthing.errors import FarthingError
 from farthing.intercept import Scope, unwrap
 from farthing.ledger.store import Clock, Durability, Ledger, Origin, StandingBudget
-from farthing.log import logger
 from farthing.meter.asking import Asking
 from farthing.meter.booking import Booking
 from farthing.meter.config import default_ledger
 from farthing.meter.ids import uuid7
 from farthing.meter.prices import user_prices
-from farthing.meter.surfaces import Guess, Tracked, scoped, tracked, wrapped
+from farthing.meter.surfaces import Guess, say_unenforced, scoped, Tracked, tracked, wrapped
 from farthing.records import Budget
 from farthing.settings import BudgetLike, Policies, Who, checked_context, checked_tags, checked_text
 
@@ -132,9 +131,11 @@ class Meter(Booking, Asking):
         """Declare a standing budget; it is stored when the ledger is first used."""
         self._engine.declare(StandingBudget(budget=budget, origin=origin))
         if not self._engine.enabled and budget.mode == "hard":
-            logger.warning("accounting is disabled: budget %r is not enforced", budget.name)
+            say_unenforced()
 
     def _open(self) -> Ledger:
+        if not self._engine.enabled:
+            return ledger.open_ledger(":memory:", clock=self._clock)
         return ledger.open_ledger(
             self.ledger_path, clock=self._clock, durability=self._durability, timeout=self._timeout
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -9,10 +10,10 @@ from typing import Any, TypeVar
 from farthing.engine import Engine
 from farthing.errors import FarthingError
 from farthing.intercept import Metered, Scope, Tracker, metered_by, wrap
-from farthing.log import logger
+from farthing.log import say_once
 from farthing.settings import BudgetLike, Who, attach, checked_context, checked_tags, checked_text
 
-__all__ = ["Find", "Guess", "Tracked", "scoped", "tracked", "wrapped"]
+__all__ = ["Find", "Guess", "Tracked", "say_unenforced", "scoped", "tracked", "wrapped"]
 
 T = TypeVar("T")
 Tracked = TypeVar("Tracked", bound="Callable[..., Any] | classmethod[Any, ..., Any] | staticmethod[..., Any]")
@@ -22,6 +23,11 @@ Guess = Decimal | int | str | float | Callable[..., Decimal | int | str | float]
 """USD, or a function of the arguments that gives them."""
 Find = Callable[[], Engine]
 Tags = Mapping[str, str] | None
+
+
+def say_unenforced() -> None:
+    """Once: hard budgets do not bind while accounting is switched off."""
+    say_once(("disabled",), logging.WARNING, "accounting is disabled: hard budgets are not enforced")
 
 
 def wrapped(
@@ -55,7 +61,7 @@ def wrapped(
     )
     if not engine.enabled:
         if any(bound.hard for bound in who.budgets):
-            logger.warning("accounting is disabled: the budget of a client is not enforced")
+            say_unenforced()
         return client
     return wrap(
         client, Metered(find, who, owner=owner, provider=checked_text(provider, "provider"), pinned=pin)

@@ -21,7 +21,9 @@ Uncertain = Literal["count", "expected"]
 
 PERIODS: tuple[Period, ...] = ("run", "hour", "day", "week", "month", "total")
 
-_TEXT = re.compile(r"\$?\s*(?P<amount>[0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*(?P<usd>USD)?\s*(?:/\s*(?P<period>[a-z]+))?")
+_TEXT = re.compile(
+    r"\$?\s*(?P<amount>[0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*(?P<usd>USD)?\s*(?:/\s*(?P<period>[a-z]+))?"
+)
 _UNDERSTOOD = (
     "a budget is an amount of USD and, if it renews itself, a period: '$5', '5 USD/day', '$0.50/total', "
     "'$2/run' (run, hour, day, week, month or total)"
@@ -74,7 +76,7 @@ class Budget(Shown):
     def __init__(
         self,
         name: str,
-        limit: Decimal | int | str | float,
+        limit: Decimal | str | float,
         period: Period | timedelta = "month",
         *,
         per: str | None = None,
@@ -115,7 +117,9 @@ class Budget(Shown):
         put(self, "anchor", _checked_anchor(anchor, self.period))
         put(self, "mode", _one_of(mode, ("hard", "soft"), "mode"))
         put(self, "alerts", _checked_alerts(alerts))
-        if wait is not None and (isinstance(wait, bool) or not isinstance(wait, (int, float)) or not wait >= 0):
+        if wait is not None and (
+            isinstance(wait, bool) or not isinstance(wait, (int, float)) or not wait >= 0
+        ):
             raise InvalidBudget(f"wait must be seconds from 0 on, or None; got {wait!r}")
         put(self, "wait", None if wait is None else float(wait))
         put(
@@ -145,7 +149,7 @@ class Budget(Shown):
         return {name: getattr(self, name) for name in _FIELDS}
 
     @classmethod
-    def parse(cls, text: str | int | float | Decimal, *, name: str = "default", **fields: Any) -> Budget:
+    def parse(cls, text: str | float | Decimal, *, name: str = "default", **fields: Any) -> Budget:
         """A budget from "$5", "5 USD/day", "$0.50/total", "$2/run"; without a period it is of "run".
 
         Raises:
@@ -204,7 +208,9 @@ def _checked_timezone(timezone: object) -> str:
     try:
         ZoneInfo(timezone)  # type: ignore[arg-type]
     except Exception:  # noqa: BLE001  it raises five kinds for a bad name
-        raise InvalidBudget(f"timezone must be an IANA name such as 'Europe/Berlin'; got {timezone!r}") from None
+        raise InvalidBudget(
+            f"timezone must be an IANA name such as 'Europe/Berlin'; got {timezone!r}"
+        ) from None
     return str(timezone)
 
 

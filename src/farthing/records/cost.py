@@ -12,7 +12,7 @@ from typing import Literal
 from farthing.records.shown import Shown
 from farthing.records.usage import Usage
 
-__all__ = ["Band", "Cost", "CostLine", "CostSource", "Rates", "RateStatus", "Unit"]
+__all__ = ["Band", "Cost", "CostLine", "CostSource", "RateStatus", "Rates", "Unit"]
 
 CostSource = Literal["reported", "priced", "free", "partial", "unpriced", "none"]
 RateStatus = Literal["priced", "free", "unpriced"]

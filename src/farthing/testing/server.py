@@ -19,7 +19,7 @@ __all__ = ["ClientGone", "Incoming", "Line", "Server", "head"]
 _LARGEST_HEAD = 1 << 20
 
 
-class ClientGone(Exception):  # noqa: N818 (it is an event, not a fault)
+class ClientGone(Exception):
     """The other side closed the connection before the answer was written."""
 
 

@@ -29,7 +29,7 @@ _WORKING = frozenset({"total_tokens", "tool_input_tokens"})
 _ALONE = ("seconds", "characters", "images")
 
 
-class Absurd(Exception):  # noqa: N818 - it is no error of the program but a finding about the body
+class Absurd(Exception):
     """A count is negative, above 2**53 or no number at all."""
 
 

@@ -1,0 +1,185 @@
+"""Which clients are metered, and by whom."""
+
+from __future__ import annotations
+
+import copy
+
+import httpx2
+import pytest
+from intercept.kit import ASK, USUAL
+from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
+
+import farthing
+from farthing import FarthingError, Meter
+
+
+def _follow(client):
+    return {
+        "with_options": lambda: client.with_options(timeout=7),
+        "copy": lambda: client.copy(max_retries=0),
+        "copy of a copy": lambda: client.with_options(timeout=7).with_options(max_retries=0),
+        "copy.copy": lambda: copy.copy(client),
+    }
+
+
+@pytest.mark.parametrize("how", ["with_options", "copy", "copy of a copy", "copy.copy"])
+def test_a_copy_is_metered_once_as_its_original(kit, how):
+    client = kit.client(account="acme", tags={"team": "mint"})
+    kit.run(_follow(client)[how]().chat.completions.create(**ASK))
+    assert (kit.row().account, kit.row().tags) == ("acme", {"team": "mint"})
+    assert kit.meter.engine.ledger.totals()[0].calls == 1
+    kit.run(client.chat.completions.create(**ASK))
+    assert len(kit.rows()) == 2
+
+
+def test_resources_that_were_touched_before_are_metered(kit):
+    client = kit.plain()
+    create, raw = client.chat.completions.create, client.chat.completions.with_raw_response
+    kit.meter.wrap(client)
+    kit.run(create(**ASK))
+    kit.run(raw.create(**ASK))
+    assert [row.cost_nano for row in kit.rows()] == [USUAL, USUAL]
+
+
+def test_wrap_is_in_place_and_keeps_what_the_client_is(kit):
+    client = kit.plain()
+    kind = type(client)
+    assert kit.meter.wrap(client) is client
+    assert isinstance(client, kind)
+    assert type(client).__name__ == kind.__name__
+    assert type(client).__qualname__ == kind.__qualname__
+    assert type(client).__module__ == kind.__module__
+
+
+def test_unwrap_gives_the_client_back_as_it_was(kit):
+    client = kit.plain()
+    kind = type(client)
+    kit.meter.wrap(client)
+    assert kit.meter.unwrap(client) is client
+    assert type(client) is kind
+    assert farthing.unwrap(client) is client
+    kit.run(client.chat.completions.create(**ASK))
+    assert kit.rows() == []
+    kit.meter.wrap(client, account="again")
+    kit.run(client.chat.completions.create(**ASK))
+    assert kit.row().account == "again"
+
+
+def test_wrapping_twice_counts_once(kit):
+    client = kit.client(account="acme")
+    assert kit.meter.wrap(client) is client
+    kit.run(client.chat.completions.create(**ASK))
+    assert kit.row().account == "acme"
+
+
+def test_wrapping_again_with_arguments_replaces_the_settings(kit):
+    client = kit.client(account="acme", tags={"a": "1"})
+    kit.meter.wrap(client, account="bolt")
+    kit.run(client.chat.completions.create(**ASK))
+    assert (kit.row().account, kit.row().tags) == ("bolt", {})
+
+
+def test_another_meter_may_not_wrap_a_wrapped_client(kit, tmp_path):
+    client = kit.client()
+    with Meter(tmp_path / "other.db") as other, pytest.raises(FarthingError, match="another meter"):
+        other.wrap(client)
+
+
+@pytest.mark.parametrize(
+    "thing", [42, None, "client", object(), OpenAI, AsyncOpenAI], ids=lambda thing: repr(thing)[:20]
+)
+def test_what_is_no_client_is_refused_in_one_sentence(meter, thing):
+    with pytest.raises(FarthingError, match=r"wrap an OpenAI\(\) or AsyncOpenAI\(\) client"):
+        meter.wrap(thing)
+
+
+def test_an_http_client_is_no_client_of_a_provider(meter):
+    with httpx2.Client() as client, pytest.raises(FarthingError, match="wrap an OpenAI"):
+        meter.wrap(client)
+
+
+def test_unwrapping_what_was_never_wrapped_does_nothing(meter):
+    for thing in (42, None, object()):
+        assert meter.unwrap(thing) is thing
+
+
+def test_a_client_that_cannot_change_its_class_is_metered_on_the_instance(kit):
+    base = type(kit.plain())
+
+    class Rigid(base):
+        __slots__ = ("extra",)
+
+        def __setattr__(self, name, value):
+            if name == "__class__":
+                raise TypeError("object layout differs")
+            super().__setattr__(name, value)
+
+    client = Rigid(base_url=kit.provider.base_url, api_key="k", max_retries=0)
+    kit._clients.append(client)
+    kit.meter.wrap(client)
+    kit.run(client.chat.completions.create(**ASK))
+    assert kit.row().cost_nano == USUAL
+    kit.meter.unwrap(client)
+    kit.run(client.chat.completions.create(**ASK))
+    assert len(kit.rows()) == 1
+
+
+def test_an_instance_that_is_metered_books_a_failure_that_may_have_cost_money(kit):
+    from farthing.testing import Reply
+
+    base = type(kit.plain())
+
+    class Rigid(base):
+        def __setattr__(self, name, value):
+            if name == "__class__":
+                raise TypeError("object layout differs")
+            super().__setattr__(name, value)
+
+    client = Rigid(base_url=kit.provider.base_url, api_key="k", max_retries=0)
+    kit._clients.append(client)
+    kit.meter.wrap(client)
+    kit.provider.script(Reply(no_answer=True))
+    with pytest.raises(Exception, match="Connection error"):
+        kit.run(client.chat.completions.create(**ASK))
+    assert (kit.row().outcome, kit.row().counted_nano) == ("unknown", kit.row().held_nano)
+
+
+def test_azure_is_metered_by_its_clean_path(kit):
+    host = kit.provider.base_url.removesuffix("/v1")
+    made = AsyncAzureOpenAI if kit.is_async else AzureOpenAI
+    client = made(azure_endpoint=host, api_key="k", api_version="2026-01-01", max_retries=0)
+    kit._clients.append(client)
+    kit.meter.wrap(client, provider="azure")
+    kit.run(client.chat.completions.create(**ASK))
+    assert (kit.row().provider, kit.row().operation) == ("azure", "chat")
+    assert "/deployments/gpt-4o/" in kit.provider.requests[0].path
+
+
+def test_the_default_meter_is_found_when_a_call_is_made(kit, no_default, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FARTHING_LEDGER", str(tmp_path / "env.db"))
+    client = farthing.wrap(kit.plain(), account="acme")
+
+    kit.run(client.chat.completions.create(**ASK))
+    first = farthing.default_meter() if hasattr(farthing, "default_meter") else no_default.default_meter()
+    assert str(first.ledger_path) == str(tmp_path / "env.db")
+    assert len(first.engine.ledger.calls()) == 1
+
+    second = farthing.configure(ledger=tmp_path / "configured.db")
+    assert farthing.configure(ledger=tmp_path / "configured.db") is second
+    answer = kit.run(client.chat.completions.create(**ASK))
+    assert [row["account"] for row in second.engine.ledger.calls()] == ["acme"]
+    assert farthing.receipt(answer).account == "acme"
+
+    with farthing.using(kit.meter):
+        kit.run(client.chat.completions.create(**ASK))
+    assert kit.row().account == "acme"
+
+
+def test_a_disabled_meter_wraps_and_writes_nothing(kit, tmp_path):
+    off = Meter(tmp_path / "off.db", enabled=False)
+    client = kit.plain()
+    assert off.wrap(client, account="acme") is client
+    answer = kit.run(client.chat.completions.create(**ASK))
+    assert off.receipt(answer).cost is None
+    assert not (tmp_path / "off.db").exists()

@@ -1,0 +1,54 @@
+"""The exceptions: one tree, all picklable, refusals that tell everything or only what is public."""
+
+import pickle
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from farthing import errors
+
+REFUSAL = errors.InsufficientCredits(
+    "no",
+    budget="team",
+    limit=Decimal(5),
+    spent=Decimal(4),
+    held=Decimal(1),
+    remaining=Decimal(0),
+    required=Decimal("0.01"),
+    account="acme",
+    model="gpt-4o",
+    resets_at=datetime(2026, 12, 1, tzinfo=UTC),
+    retry_after=3.5,
+    transient=True,
+)
+
+
+@pytest.mark.parametrize("name", errors.__all__)
+def test_every_error_is_in_the_tree_drawn_in_its_room_and_can_be_pickled(name):
+    cls = getattr(errors, name)
+    assert issubclass(cls, errors.FarthingError)
+    assert name in (errors.__doc__ or "")
+    copy = pickle.loads(pickle.dumps(cls("a sentence")))
+    assert (type(copy), str(copy)) == (cls, "a sentence")
+
+
+def test_wrong_values_are_value_errors_too():
+    assert issubclass(errors.InvalidBudget, ValueError)
+    assert issubclass(errors.InvalidUsage, ValueError)
+
+
+def test_a_refusal_keeps_all_its_fields_when_pickled():
+    copy = pickle.loads(pickle.dumps(REFUSAL))
+    assert copy.to_dict() == REFUSAL.to_dict()
+    assert copy.to_dict()["limit"] == Decimal(5)
+    assert copy.to_dict()["resets_at"] == "2026-12-01T00:00:00+00:00"
+
+
+def test_the_public_form_shows_no_amounts_of_a_shared_budget():
+    public = REFUSAL.public_dict()
+    assert [public[name] for name in ("budget", "limit", "spent", "held", "remaining")] == [None] * 5
+    assert "4" not in public["message"]
+    assert public["required"] == Decimal("0.01")
+    own = errors.InsufficientCredits("no", limit=Decimal(5), shared=False)
+    assert own.public_dict()["limit"] == Decimal(5)
