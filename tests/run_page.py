@@ -17,6 +17,9 @@ import tomllib
 from pathlib import Path
 from textwrap import dedent
 
+from farthing import Meter
+from farthing.meter.config import settings
+
 _FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 _PRINTS = re.compile(r"^\s*print\(.*\)  # (?P<text>.+)$", re.MULTILINE)
 
@@ -30,7 +33,7 @@ def blocks(page: Path):
 def run_python(page: Path, line: int, code: str, names: dict) -> None:
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        exec(compile("\n" * (line - 1) + code, str(page), "exec"), names)  # noqa: S102  it is our own page
+        exec(compile("\n" * (line - 1) + code, str(page), "exec"), names)
     printed = iter(out.getvalue().splitlines())
     for match in _PRINTS.finditer(code):
         text = match["text"]
@@ -49,9 +52,6 @@ def run_sql(page: Path, line: int, code: str) -> None:
 
 
 def run_toml(page: Path, line: int, code: str) -> None:
-    from farthing import Meter
-    from farthing.meter.config import settings
-
     table = tomllib.loads(code)
     file = Path("pyproject.toml" if "tool" in table else "farthing.toml").resolve()
     file.write_text(code, encoding="utf-8")

@@ -13,7 +13,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("checker", "option"), [("mypy", "--python-executable"), ("pyright", "--pythonpath")])
+@pytest.mark.parametrize(
+    ("checker", "option"), [("mypy", "--python-executable"), ("pyright", "--pythonpath")]
+)
 def test_the_public_names_have_the_types_that_users_are_promised(checker, option):
     pytest.importorskip(checker)
     done = subprocess.run(

@@ -5,76 +5,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 # fmt: off
+# isort: off
 if TYPE_CHECKING:
     from farthing.catalog import UserPrice
     from farthing.engine import Hold
     from farthing.errors import (
-        FarthingError,
-        InsufficientCredits,
-        InvalidBudget,
-        InvalidUsage,
-        LedgerCorrupt,
-        LedgerError,
-        LedgerFull,
-        LedgerLocked,
-        LedgerMoved,
-        LedgerTooNew,
-        Refused,
-        TransactionConflict,
-        Unbounded,
-        Unmeterable,
-        UnpricedModel,
+        FarthingError, InsufficientCredits, InvalidBudget, InvalidUsage, LedgerCorrupt, LedgerError,
+        LedgerFull, LedgerLocked, LedgerMoved, LedgerTooNew, Refused, TransactionConflict, Unbounded,
+        Unmeterable, UnpricedModel,
     )
     from farthing.intercept import Scope
     from farthing.meter.default import (
-        acan_afford,
-        arecord,
-        areserve,
-        budget,
-        budgets,
-        can_afford,
-        cheapest,
-        configure,
-        cost_of,
-        default_meter,
-        estimate,
-        receipt,
-        record,
-        remove_budget,
-        reserve,
-        scope,
-        set_budget,
-        track_usage,
-        unwrap,
-        using,
-        wrap,
+        acan_afford, areserve, arecord, budget, budgets, can_afford, cheapest, configure, cost_of,
+        default_meter, estimate, receipt, record, remove_budget, reports, reserve, scope, set_budget,
+        track_usage, unwrap, using, wrap,
     )
     from farthing.meter.meter import Meter
     from farthing.records import (
-        Affordability,
-        Budget,
-        Candidate,
-        Cost,
-        CostLine,
-        Estimate,
-        Rates,
-        Receipt,
-        Usage,
+        Affordability, Budget, Candidate, Cost, CostLine, Estimate, Rates, Receipt, Usage,
     )
 
 _ROOMS = {
     "farthing.catalog": "UserPrice",
     "farthing.engine": "Hold",
-    "farthing.errors": "FarthingError InsufficientCredits InvalidBudget InvalidUsage LedgerCorrupt LedgerError "
-        "LedgerFull LedgerLocked LedgerMoved LedgerTooNew Refused TransactionConflict Unbounded Unmeterable "
-        "UnpricedModel",
+    "farthing.errors": "FarthingError InsufficientCredits InvalidBudget InvalidUsage LedgerCorrupt "
+        "LedgerError LedgerFull LedgerLocked LedgerMoved LedgerTooNew Refused TransactionConflict Unbounded "
+        "Unmeterable UnpricedModel",
     "farthing.intercept": "Scope",
-    "farthing.meter.default": "acan_afford areserve arecord budget budgets can_afford cheapest configure cost_of "
-        "default_meter estimate receipt record remove_budget reserve scope set_budget track_usage unwrap using wrap",
     "farthing.meter.meter": "Meter",
     "farthing.records": "Affordability Budget Candidate Cost CostLine Estimate Rates Receipt Usage",
 }
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}  # others: meter.default
 
 __all__ = [
     "Affordability", "Budget", "Candidate", "Cost", "CostLine", "Estimate", "FarthingError", "Hold",
@@ -82,22 +43,18 @@ __all__ = [
     "LedgerLocked", "LedgerMoved", "LedgerTooNew", "Meter", "Rates", "Receipt", "Refused", "Scope",
     "TransactionConflict", "Unbounded", "Unmeterable", "UnpricedModel", "Usage", "UserPrice", "acan_afford",
     "arecord", "areserve", "budget", "budgets", "can_afford", "cheapest", "configure", "cost_of",
-    "default_meter", "estimate", "receipt", "record", "remove_budget", "reserve", "scope", "set_budget",
-    "track_usage", "unwrap", "using", "wrap",
+    "default_meter", "estimate", "receipt", "record", "remove_budget", "reports", "reserve", "scope",
+    "set_budget", "track_usage", "unwrap", "using", "wrap",
 ]
-# fmt: on
 
 
 def __getattr__(name: str) -> Any:
     """Each name is imported when it is first used."""
-    if name not in _ROOM_OF and name != "__version__":
-        raise AttributeError(f"module 'farthing' has no attribute {name!r}")
     from importlib import import_module, metadata  # noqa: PLC0415  importing farthing imports nothing else
 
-    value = (
-        metadata.version("farthing")
-        if name == "__version__"
-        else getattr(import_module(_ROOM_OF[name]), name)
-    )
-    globals()[name] = value
+    if name == "__version__":
+        return metadata.version("farthing")
+    if name not in __all__:
+        raise AttributeError(f"module 'farthing' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_ROOM_OF.get(name, "farthing.meter.default")), name)
     return value

@@ -15,7 +15,7 @@ from fractions import Fraction
 from farthing.money import PICO, round_nano, usd, usd_from_pico
 from farthing.records import Cost, CostLine, CostSource, Rates, Usage
 
-__all__ = ["has_rate", "price", "total", "upper_rate"]
+__all__ = ["has_rate", "price", "prompt", "total", "upper_rate"]
 
 Prices = Mapping[str, int | Fraction]
 Part = tuple[str, int | Decimal, int | Fraction | None]
@@ -93,6 +93,15 @@ def price(usage: Usage | None, rates: Rates, *, reported_nano: int | None = None
     )
 
 
+def prompt(tokens: int, rates: Rates) -> int | None:
+    """Nano-dollars of so many tokens of input alone; None if unknown. What `total` says, in the usual case
+    without making a `Usage`."""
+    rate = rates.prices.get("input")
+    if rate is None or not tokens or rates.bands or rates.status != "priced" or "request" in rates.prices:
+        return total(Usage.trusted(input_tokens=tokens), rates)[0]
+    return round_nano(rate * tokens)
+
+
 def upper_rate(rates: Rates, unit: str, *, input_tokens: int | None = None) -> int | Fraction:
     """The dearest pico-dollars that one token of "input" or "output" may cost.
 
@@ -101,8 +110,20 @@ def upper_rate(rates: Rates, unit: str, *, input_tokens: int | None = None) -> i
     the output of embeddings and says nothing of other calls: `has_rate` tells.
     """
     kinds = _INPUT if unit == "input" else _OUTPUT
-    reachable = [b.prices for b in rates.bands if input_tokens is None or input_tokens > b.above]
-    return max((prices[k] for prices in (rates.prices, *reachable) for k in kinds if k in prices), default=0)
+    most = _dearest(rates.prices, kinds)
+    for band in rates.bands:
+        if input_tokens is None or input_tokens > band.above:
+            most = max(most, _dearest(band.prices, kinds))
+    return most
+
+
+def _dearest(prices: Prices, kinds: tuple[str, ...]) -> int | Fraction:
+    most: int | Fraction = 0
+    for kind in kinds:
+        rate = prices.get(kind)
+        if rate is not None and rate > most:
+            most = rate
+    return most
 
 
 def has_rate(rates: Rates, unit: str) -> bool:

@@ -107,7 +107,6 @@ def quote(
     hosted = HOSTED_CALLS if writes_limit else max(ask.tool_calls or 0, 0)
     fixed: int | Fraction = upper * (1 + hosted) * pricing.upper_rate(rates, "input", input_tokens=upper)
     fixed += hosted * rates.prices.get("web_search", 0)
-    prompt = Usage.trusted(input_tokens=count.tokens)
     return Quote(
         ask=ask,
         model=catalog.canonical(ask.model, provider),
@@ -120,7 +119,7 @@ def quote(
         cap_assumed=assumed,
         least=max(_least(ask, reasoning, min_output), ask.route.least_cap),
         capped_by_caller=ask.cap is not None or not ask.route.caps,
-        expected=pricing.total(prompt, rates)[0],
+        expected=pricing.prompt(count.tokens, rates),
         reasoning=reasoning,
         unbounded=ask.tool_calls == -1 and not writes_limit,
         priced=rates.status == "free"
@@ -171,7 +170,7 @@ def manual(
         capped_by_caller=True,
         expected=amount
         if amount is not None
-        else pricing.total(Usage.trusted(input_tokens=input_tokens or 0), rates)[0],
+        else pricing.prompt(input_tokens or 0, rates),
         reasoning=catalog.is_reasoning(model),
         unbounded=False,
         priced=amount is not None or rates.status != "unpriced",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -68,7 +69,11 @@ def test_to_dict_says_everything(spent: InsufficientCredits) -> None:
 def test_a_refusal_survives_pickling(spent: InsufficientCredits) -> None:
     copy = pickle.loads(pickle.dumps(spent))
     assert type(copy) is InsufficientCredits
-    assert (str(copy), copy.to_dict(), copy.public_dict()) == (str(spent), spent.to_dict(), spent.public_dict())
+    assert (str(copy), copy.to_dict(), copy.public_dict()) == (
+        str(spent),
+        spent.to_dict(),
+        spent.public_dict(),
+    )
 
 
 def test_a_refusal_leaves_no_row_but_is_counted(still: Meter, spent: InsufficientCredits) -> None:
@@ -153,7 +158,7 @@ def test_a_fault_of_our_own_lets_no_call_past_a_hard_budget(
     still: Meter, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = still.wrap(openai(provider))
-    monkeypatch.setattr("farthing.engine.life.quote.quote", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(sys.modules["farthing.quote"], "quote", lambda *_, **__: 1 / 0)
     ask(client)
     assert len(provider.requests) == 1
     still.set_budget(Budget("all", 5, "day"))
@@ -166,7 +171,7 @@ def test_a_fault_of_our_own_after_the_reserve_leaves_no_hold(
     still: Meter, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = still.wrap(openai(provider), budget="$5/day")
-    monkeypatch.setattr("farthing.engine.life._body", lambda *_: 1 / 0)
+    monkeypatch.setattr(sys.modules["farthing.engine.life"], "_body", lambda *_: 1 / 0)
     with pytest.raises(Unmeterable):
         client.chat.completions.create(**CALL)
     still.close()

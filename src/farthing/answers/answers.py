@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from farthing import limits, money
@@ -39,11 +40,11 @@ def _from_coroutine(
 ) -> Callable[Concatenate[Answers, P], Coroutine[Any, Any, R]]:
     """The same question from a coroutine: the courier waits for the ledger."""
 
-    @functools.wraps(question)
-    async def ask(self: Answers, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def ask(self: Answers, /, *args: P.args, **kwargs: P.kwargs) -> R:
         answer: R = await self.engine.courier.bring(lambda: question(self, *args, **kwargs), _ignore)
         return answer
 
+    functools.update_wrapper(ask, question)
     ask.__name__ = f"a{question.__name__}"
     ask.__qualname__ = f"Answers.{ask.__name__}"
     ask.__doc__ = f"`{question.__name__}` from a coroutine."
@@ -51,7 +52,7 @@ def _from_coroutine(
 
 
 class Answers:
-    """Questions to the ledger of a meter. Nothing is written; finished calls are counted, running ones are not.
+    """Questions to the ledger of a meter, about finished calls. Nothing is written.
 
     Ranges are half-open: from `start` (None: the first call) until before `end` (None: all that is booked by
     now). Both are aware datetimes or dates; days are those of UTC, and a date as `end` includes that day.
@@ -147,7 +148,7 @@ class Answers:
         where |= _where(context=context)
         models = ledger.totals(("model",), start_ns=first, end_ns=after, where=where)
         total = _sum(models)
-        by_context = {
+        by_context: dict[str, Decimal | None] = {
             name: known_cost(_sum(row for row in contexts if row.group == (name,))) for name in CONTEXTS
         }
         return Summary(
@@ -186,7 +187,7 @@ class Answers:
         ledger = self._ledger()
         if cursor is not None and (not isinstance(cursor, str) or ledger.call(cursor) is None):
             raise InvalidUsage(f"cursor must be that of a page of this ledger; got {cursor!r}")
-        rows = ledger.calls(**where, limit=limit + 1, before=cursor)  # type: ignore[arg-type]  text only
+        rows = ledger.calls(**where, limit=limit + 1, before=cursor)
         page = rows[:limit]
         return Page((receipt_of_row(row) for row in page), page[-1]["id"] if len(rows) > limit else None)
 

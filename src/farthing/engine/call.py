@@ -205,7 +205,7 @@ class Call:
         cost = end.cost or 0
         if self.quote.reasoning or not cancels(end.provider, server_known=self.server_known):
             return max(held, cost)
-        prompt = pricing.total(Usage.trusted(input_tokens=self.quote.count.tokens), rates)[0] or 0
+        prompt = pricing.prompt(self.quote.count.tokens, rates) or 0
         return max(min(held, prompt + (cost - prompt) * 6 // 5), cost)
 
     def receipt(self) -> Receipt:

@@ -177,6 +177,9 @@ class Engine:
         if want.grant is None:
             return
         try:
+            if self.ledger.writing_here():
+                self._left.put(lambda: want)
+                return
             self.ledger.settle(want.grant, want.end, void=want.void)
             if self._overdue:
                 self._retry()

@@ -44,8 +44,8 @@ class _Errand:
     def abandon(self) -> None:
         """Nobody waits any more."""
         with self._lock:
+            alone = self._finished and self._error is None and not self._abandoned
             self._abandoned = True
-            alone = self._finished and self._error is None
         if alone:
             self._orphan(self._result)
 
@@ -85,10 +85,11 @@ class Courier:
                 done.set_result(None)
 
         def deliver(result: Any, error: BaseException | None) -> None:
-            # If the loop was closed meanwhile, the task that waits is dropped with it and abandons the errand.
             if errand.finish(result, error):
-                with contextlib.suppress(RuntimeError):
+                try:
                     loop.call_soon_threadsafe(wake)
+                except RuntimeError:  # the loop was closed meanwhile
+                    errand.abandon()
 
         self.post(job, deliver)
         try:

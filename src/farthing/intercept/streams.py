@@ -195,8 +195,10 @@ class Tee:
             body = None
         if isinstance(body, dict):
             reading = usage.read(body, flavour=self.flavour, provider=self.call.hold.reservation.provider)
-            return self.call.finish("complete", reading, seen="", hurry=hurry)
-        outcome = "complete" if whole else "unknown" if isinstance(error, Exception) else "aborted"
+            told = reading.usage is not None or reading.suspect
+            seen = "" if told else usage.visible_in(self.flavour, body)
+            return self.call.finish("complete", reading, seen=seen, hurry=hurry)
+        outcome = "unknown" if whole or isinstance(error, Exception) else "aborted"
         return self.call.finish(outcome, None, error=error, hurry=hurry)
 
     def settle(self, *, whole: bool, error: BaseException | None = None) -> None:

@@ -12,6 +12,7 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Final, get_args
 
 from farthing.records import (
@@ -73,6 +74,7 @@ def flag_bits(flags: Iterable[str]) -> int:
 
 
 def flag_names(bits: int) -> tuple[str, ...]:
+    """The words of a stored set of flags."""
     return tuple(word for word, bit in _FLAG.items() if bits & bit)
 
 
@@ -103,8 +105,15 @@ def units_of(usage: Usage | None, more: Mapping[str, int | str] | None) -> dict[
 
 
 def units_to_json(usage: Usage | None, more: Mapping[str, int | str] | None) -> str | None:
+    """The same as JSON text; None if there are none."""
     units = units_of(usage, more)
-    return clean(json.dumps(units, separators=(",", ":"), ensure_ascii=False)) if units else None
+    return _units_json(tuple(units.items())) if units else None
+
+
+@lru_cache(maxsize=256)
+def _units_json(units: tuple[tuple[str, int | str], ...]) -> str | None:
+    """Remembered, because most answers state the same few zeros."""
+    return clean(json.dumps(dict(units), separators=(",", ":"), ensure_ascii=False))
 
 
 def rates_to_json(rates: Rates) -> tuple[bytes, str]:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from farthing.errors import LedgerCorrupt, LedgerError, LedgerMoved
+from farthing.errors import LedgerCorrupt, LedgerError, LedgerLocked, LedgerMoved
 from farthing.ledger.faults import translated
 from farthing.ledger.lock import FileLock, prepare
 from farthing.ledger.migrations import is_current, migrate
@@ -43,6 +43,7 @@ class Connections:
         self.timeout = timeout
         self.memory = where == MEMORY
         self.mutex = threading.Lock()
+        self._writer = 0  # the thread that is writing
         self._reading = threading.Lock()
         self._ready = ready
         self._conn: sqlite3.Connection | None = None
@@ -67,11 +68,14 @@ class Connections:
         """
         deadline = time.monotonic() + self.timeout
         # `with` takes and gives back the mutex without a gap into which a signal handler could raise.
+        if self.writing_here():
+            raise LedgerLocked(f"{self.where} is being written by this very thread, below us")
         with self.mutex:
             conn = self._conn
             if conn is None:
                 conn = self._open(deadline)
             lock = self._lock
+            self._writer = threading.get_ident()
             try:
                 if lock is not None:
                     lock.acquire(deadline)
@@ -93,8 +97,14 @@ class Connections:
                     raise
                 raise known from error
             finally:
+                self._writer = 0
                 if lock is not None:
                     lock.release()
+
+    def writing_here(self) -> bool:
+        """True if this thread is in the middle of a write: what a garbage collection or a signal handler runs
+        there must not wait for its end."""
+        return self._writer == threading.get_ident()
 
     def cancel(self, conn: sqlite3.Connection) -> None:
         """End the transaction of an operation that decided to write nothing."""
@@ -307,6 +317,7 @@ class Connections:
     def after_fork_in_child(self) -> None:
         """Leave what is the parent's alone for ever, and open anew at the next use."""
         self.mutex = threading.Lock()
+        self._writer = 0
         self._reading = threading.Lock()
         if self.memory:
             return  # a copy of its own

@@ -29,6 +29,7 @@ def rows(conn: sqlite3.Connection, statement: str, values: Sequence[object] = ()
 
 
 def call(conn: sqlite3.Connection, call_id: str) -> dict[str, Any] | None:
+    """The finished call with this id, with its stored rates and raw usage as JSON text."""
     found = rows(
         conn,
         f"{CALL_SELECT}, price.json AS rates, c.raw AS raw{CALL_FROM} WHERE c.id = ? AND c.state <> 0",
@@ -40,6 +41,7 @@ def call(conn: sqlite3.Connection, call_id: str) -> dict[str, Any] | None:
 def calls(
     conn: sqlite3.Connection, where: Mapping[str, str | None], limit: int, before: str | None
 ) -> list[dict[str, Any]]:
+    """Finished calls, newest first; `before` is the last id of a page."""
     terms, values = ["c.state <> 0"], []
     for name, value in where.items():
         if value is not None:
@@ -65,6 +67,7 @@ _RUN: Final = "c.state <> 0 AND (c.run = ?1 OR (c.run > ?1 || '/' AND c.run < ?1
 
 
 def run_calls(conn: sqlite3.Connection, run: str) -> list[dict[str, Any]]:
+    """The finished calls of a run and of everything below it, oldest first."""
     return rows(conn, f"{CALL_SELECT}{CALL_FROM} WHERE {_RUN} ORDER BY c.started, c.seq", (clean(run),))
 
 
@@ -82,6 +85,7 @@ _COUNTS: Final = frozenset(f.name for f in fields(Usage))
 
 
 def run_totals(conn: sqlite3.Connection, run: str) -> Totals:
+    """Sums of the same, `usage` included."""
     run = clean(run) or ""
     [sums] = rows(conn, _RUN_TOTALS, (run,))
     counts: dict[str, Any] = {
@@ -118,6 +122,7 @@ FROM budget_window AS w JOIN budget AS b ON b.id = w.budget WHERE b.removed IS N
 
 
 def windows(conn: sqlite3.Connection, at: int | None) -> list[WindowRow]:
+    """All windows, or those that contain an instant."""
     statement = _WINDOWS
     values: tuple[int, ...] = ()
     if at is not None:
@@ -141,6 +146,7 @@ def windows(conn: sqlite3.Connection, at: int | None) -> list[WindowRow]:
 
 
 def room(conn: sqlite3.Connection, bounds: Sequence[Bound], at: int) -> list[tuple[Bound, int]]:
+    """What each of these windows has left, in nano-dollars; one that does not exist yet has its limit."""
     found: list[tuple[Bound, int]] = []
     for bound in bounds:
         left = bound.limit
@@ -160,6 +166,7 @@ def room(conn: sqlite3.Connection, bounds: Sequence[Bound], at: int) -> list[tup
 
 
 def refusals(conn: sqlite3.Connection, start: int | None, end: int | None) -> list[dict[str, Any]]:
+    """Counts of refusals by day, account, model, budget and reason."""
     return rows(
         conn,
         """SELECT strftime('%Y-%m-%d', r.day * 86400, 'unixepoch') AS day, account.name AS account,

@@ -193,6 +193,9 @@ class SqliteLedger:
     def check(self) -> list[str]:
         return self._connections.read(checking.check)
 
+    def writing_here(self) -> bool:
+        return self._connections.writing_here()
+
     def close(self) -> None:
         self._connections.close(self._farewell)
 

@@ -362,6 +362,11 @@ class Ledger(Protocol):
         """Sentences about what does not add up (rollups, windows, lines, integrity); empty if all does."""
         ...
 
+    def writing_here(self) -> bool:
+        """True if this thread is in the middle of a verb that writes: a garbage collection may run anywhere,
+        and what it ends must be booked later."""
+        ...
+
     def close(self) -> None:
         """Release the file. Pending calls of this process stay held until its lease ends, or are settled
         by whoever holds their grants through another opening."""

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
+from farthing.answers import Answers
 from farthing.engine import Engine
 from farthing.errors import FarthingError
 from farthing.intercept import Scope, unwrap
@@ -36,6 +37,7 @@ __all__ = [
     "receipt",
     "record",
     "remove_budget",
+    "reports",
     "reserve",
     "scope",
     "set_budget",
@@ -243,5 +245,6 @@ cost_of = _on_default(Meter.cost_of)
 estimate = _on_default(Meter.estimate)
 record = _on_default(Meter.record)
 remove_budget = _on_default(Meter.remove_budget)
+reports = Answers(_find)
 reserve = _on_default(Meter.reserve)
 set_budget = _on_default(Meter.set_budget)

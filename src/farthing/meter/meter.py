@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
 
 from farthing import catalog, ledger
+from farthing.answers import Answers
 from farthing.engine import Engine
 from farthing.errors import FarthingError
 from farthing.intercept import Scope, unwrap
@@ -126,6 +127,11 @@ class Meter(Booking, Asking):
     def engine(self) -> Engine:
         """What calls of this meter share. Not for programs that only meter calls."""
         return self._engine
+
+    @property
+    def reports(self) -> Answers:
+        """Questions to the ledger: what was spent, by whom, on what, and how budgets stand."""
+        return Answers(lambda: self._engine)
 
     def declare(self, budget: Budget, *, origin: Origin) -> None:
         """Declare a standing budget; it is stored when the ledger is first used."""

@@ -97,4 +97,5 @@ def _tree(counts: Mapping[str, str]) -> dict[str, Any]:
 
 
 def under(containers: Iterable[str], counts: Mapping[str, str]) -> dict[str, str]:
+    """The same counts inside each of these containers, by path."""
     return {f"{container}.{key}": name for container in containers for key, name in counts.items()}

@@ -1,0 +1,209 @@
+"""`farthing budget`: list, set, remove."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from farthing.cli.options import opened, output_options
+from farthing.cli.sheet import Column, Field, Sheet, emit, money_fields
+from farthing.cli.text import usd
+from farthing.cli.told import Told
+from farthing.errors import InvalidBudget
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from farthing.answers import BudgetState
+    from farthing.records import Budget
+
+__all__ = ["budget"]
+
+_PERIODS: Final = ("hour", "day", "week", "month", "total")
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def budget(ctx: click.Context) -> None:
+    """Limits on what may be spent."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+@budget.command("list")
+@output_options
+def list_(ledger: str | None, form: str | None) -> None:
+    """Where every budget stands now.
+
+    Also those that programs attached to their clients and functions, by their identity.
+    """
+    with opened(ledger) as meter:
+        rows = meter.reports.budgets()
+    emit(_sheet(rows), form)
+
+
+@budget.command("set", context_settings={"ignore_unknown_options": True})
+@click.argument("name")
+@click.argument("limit")
+@click.option("--period", type=click.Choice(_PERIODS), help="When it starts anew; month if nothing says it.")
+@click.option("--per", metavar="account|tag:NAME", help="A limit for each account, or each value of a tag.")
+@click.option("--account", help="Binds calls of this account only.")
+@click.option("--model", metavar="GLOB", help="Binds calls of these models only, such as 'gpt-4o*'.")
+@click.option("--provider", help="Binds calls of this provider only.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Binds calls with this tag only.")
+@click.option("--timezone", metavar="NAME", help="Where its days begin, such as Europe/Berlin; else UTC.")
+@click.option("--mode", type=click.Choice(["hard", "soft"]), help="hard refuses calls, soft only counts.")
+@output_options
+def set_(
+    name: str, limit: str, tags: tuple[str, ...], ledger: str | None, form: str | None, **given: str | None
+) -> None:
+    """Set the budget NAME to LIMIT, in USD: '5', '$5/day', '5 USD/week'.
+
+    Of a budget that is there already, what is not given stays as it is. It binds at once, in every process.
+    """
+    fields: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if tags:
+        fields["tags"] = dict(_tag(tag) for tag in tags)
+    _checked(name, limit, {}, fields)  # what makes no sense makes no ledger either
+    with opened(ledger, make=True) as meter:
+        old = next((old for old in meter.budgets() if old.name == name), None)
+        wanted = _checked(name, limit, {} if old is None else old.to_dict(), fields)
+        meter.set_budget(wanted, origin="cli")
+        rows = [row for row in meter.reports.budgets() if row.name == name and not row.attached]
+    emit(_sheet(rows, title=f"Set{'' if old is None else f', from {usd(old.limit)}'}."), form)
+
+
+@budget.command("remove")
+@click.argument("name")
+@output_options
+def remove(name: str, ledger: str | None, form: str | None) -> None:
+    """Forget the budget NAME. Calls that it has counted stay in the ledger."""
+    with opened(ledger) as meter:
+        if not meter.remove_budget(name):
+            raise Told(f"there is no standing budget {name!r}: `farthing budget list` shows those there are")
+    emit(
+        Sheet(
+            fields=[Field("removed", str)],
+            columns=[Column("Removed", str)],
+            rows=[name],
+            document={"removed": name},
+        ),
+        form,
+    )
+
+
+def _tag(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise click.BadParameter(f"{text!r} is not of the form NAME=VALUE", param_hint="'--tag'")
+    return name, value
+
+
+def _checked(name: str, limit: str, old: dict[str, Any], fields: dict[str, Any]) -> Budget:
+    """The budget that is meant; a period in LIMIT must be the one of --period, if both are given."""
+    from farthing.records import Budget  # noqa: PLC0415  help needs none of it
+
+    try:
+        parsed = Budget.parse(limit, name=name)
+        period = parsed.period if "/" in limit else None
+        if period == "run":
+            raise InvalidBudget("a standing budget is not of a run: choose hour, day, week, month or total")
+        if period is not None and fields.get("period", period) != period:
+            raise InvalidBudget(f"{limit!r} says {period} and --period says {fields['period']}")
+        stated = {"period": period} if period is not None else {}
+        merged = {"period": "month"} | old | fields | stated | {"name": name, "limit": parsed.limit}
+        if merged["period"] != "month" and old.get("period") != merged["period"]:
+            merged.pop("anchor", None)  # it was of the period before
+        return Budget(**merged)
+    except InvalidBudget as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _sheet(rows: Sequence[BudgetState], title: str = "") -> Sheet:
+    columns = [
+        Column("Budget", lambda row: f"{row.name} [{row.key}]" if row.key else row.name),
+        Column("Binds", _binds),
+        Column("Limit", lambda row: f"{usd(row.limit)}{_period(row)}", number=True),
+        Column("Spent", lambda row: usd(row.spent), number=True),
+        Column("Left", lambda row: usd(row.remaining), number=True),
+        Column("Used", lambda row: f"{row.used_percent}%", number=True),
+        Column("State", lambda row: row.state),
+        Column("Resets (UTC)", lambda row: _until(row.resets_at), number=True),
+    ]
+    if any(row.held for row in rows):
+        columns.insert(4, Column("Held", lambda row: usd(row.held), number=True))
+    if all(_binds(row) == "all" for row in rows):
+        del columns[1]
+    uncertain = sum(row.uncertain for row in rows)
+    note = f"{usd(uncertain)} of what is spent is for calls whose end is not certain." if uncertain else ""
+    return Sheet(
+        fields=_FIELDS,
+        columns=columns,
+        rows=rows,
+        title=title,
+        notes=[note] if note else [],
+        empty="No budgets. `farthing budget set NAME '$5/day'` makes one.",
+    )
+
+
+def _binds(row: BudgetState) -> str:
+    if row.budget is None:
+        return "attached"
+    return ", ".join(f"{name}={value}" for name, value in _filters(row.budget).items()) or "all"
+
+
+def _filters(budget: Budget) -> dict[str, str]:
+    own = {name: getattr(budget, name) for name in ("account", "context", "provider", "model")}
+    found = {name: value for name, value in own.items() if value is not None}
+    found |= {f"tag:{name}": value for name, value in (budget.tags or {}).items()}
+    return found | ({"per": budget.per} if budget.per is not None else {})
+
+
+def _period(row: BudgetState) -> str:
+    period = None if row.budget is None else row.budget.period
+    return "" if period is None else f"/{period if isinstance(period, str) else _seconds(period)}"
+
+
+def _seconds(period: Any) -> str:
+    return f"{period.total_seconds():g}s"
+
+
+def _until(instant: datetime | None) -> str:
+    return "never" if instant is None else f"{instant:%Y-%m-%d %H:%M}"
+
+
+def _iso(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat().replace("+00:00", "Z")
+
+
+def _of(name: str) -> Field:
+    camel = name.split("_")[0] + "".join(part.capitalize() for part in name.split("_")[1:])
+    return Field(camel, lambda row: None if row.budget is None else getattr(row.budget, name))
+
+
+_FIELDS: Final = [
+    Field("name", lambda row: row.name),
+    Field("attached", lambda row: row.attached),
+    Field("key", lambda row: row.key),
+    Field("period", lambda row: None if row.budget is None else _period(row).removeprefix("/")),
+    _of("per"),
+    _of("account"),
+    _of("context"),
+    _of("provider"),
+    _of("model"),
+    Field("tags", lambda row: None if row.budget is None else dict(row.budget.tags or {})),
+    _of("timezone"),
+    _of("mode"),
+    Field("origin", lambda row: row.origin),
+    *money_fields("limit", lambda row: row.limit),
+    *money_fields("spent", lambda row: row.spent),
+    *money_fields("held", lambda row: row.held),
+    *money_fields("remaining", lambda row: row.remaining),
+    *money_fields("uncertain", lambda row: row.uncertain),
+    Field("usedPercent", lambda row: row.used_percent),
+    Field("state", lambda row: row.state),
+    Field("startsAt", lambda row: _iso(row.starts_at)),
+    Field("resetsAt", lambda row: _iso(row.resets_at)),
+]

@@ -1,0 +1,76 @@
+"""What commands have in common: their options, and the meter that they ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from farthing.cli.told import Told
+
+if TYPE_CHECKING:
+    from farthing.meter.config import Setting
+    from farthing.meter.meter import Meter
+
+__all__ = ["is_missing", "ledger_option", "opened", "output_options", "stated"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_NOT_HERE: Final = frozenset({"budget", "enabled", "alert_url"})
+"""Settings of a program that makes calls; a command neither declares its budget nor alerts anybody."""
+
+
+def ledger_option(command: F) -> F:
+    """`--ledger`."""
+    return click.option("--ledger", metavar="PATH", help="The ledger; else as configured.")(command)
+
+
+def output_options(command: F) -> F:
+    """`--ledger`, `--json`, `--csv` and `--markdown`."""
+    for form, what in (("markdown", "a Markdown table"), ("csv", "CSV"), ("json", "JSON, as in a pipe")):
+        command = click.option(f"--{form}", "form", flag_value=form, default=None, help=f"Print {what}.")(command)
+    return ledger_option(command)
+
+
+def stated(ledger: str | None) -> dict[str, Setting]:
+    """Every setting that somebody has stated; `--ledger` wins.
+
+    Raises:
+        FarthingError: for a file of settings that is not understood.
+    """
+    from farthing.meter.config import Setting, settings  # noqa: PLC0415  help needs none of it
+
+    found = settings({})
+    if ledger is not None:
+        found["ledger"] = Setting(ledger, "--ledger")
+    return found
+
+
+@contextmanager
+def opened(ledger: str | None, *, make: bool = False) -> Iterator[Meter]:
+    """A meter on the ledger that is meant. Unless `make`, a ledger that is not there is not made.
+
+    Raises:
+        Told: if there is no ledger.
+        LedgerError: if it cannot be used.
+    """
+    from farthing.meter.meter import Meter  # noqa: PLC0415  help needs none of it
+
+    arguments = {name: setting.value for name, setting in stated(ledger).items() if name not in _NOT_HERE}
+    meter = Meter(**arguments)
+    where = meter.ledger_path
+    if not make and is_missing(where):
+        raise Told(f"there is no ledger at {where}: wrap a client, `farthing import` a file, or name another")
+    try:
+        yield meter
+    finally:
+        meter.close()
+
+
+def is_missing(where: str | Path) -> bool:
+    """Whether a ledger would have to be made there. What is no path is for the ledger to judge."""
+    text = str(where)
+    return text != ":memory:" and "://" not in text and not Path(text).expanduser().exists()

@@ -1,0 +1,152 @@
+"""Kills of a process whose threads are calling, and what must be true of the ledger afterwards.
+
+The threads of the killed process print the id of each receipt after its call has returned: that is an
+acknowledged call. The provider counts what arrived, so that a kill happens at a moment that is known: either
+with all threads waiting for held answers, or in the midst of work.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from farthing import Meter
+from farthing.testing import FakeClock, FakeProvider
+from guard.making import CALL, COST, PATIENCE, metered, upper
+from ledger.making import python
+
+THREADS = 8
+LEASE_SECONDS = 600
+
+CALLER = """
+import itertools, os, sys, threading
+from farthing.testing import FakeClock, FakeIds
+from guard.making import *
+path, url, name, durability, now = sys.argv[1:]
+meter = metered(path, clock=FakeClock(int(now)), ids=FakeIds(name), durability=durability)
+client = meter.wrap(openai(url), budget="$1000/total", tags={"process": name})
+def work():
+    for turn in itertools.count():
+        answer = client.chat.completions.create(**CALL, stream=turn % 3 == 2)
+        if turn % 3 == 2:
+            list(answer)
+        os.write(1, (meter.receipt(answer).id + "\\n").encode())
+for _ in range(8):
+    threading.Thread(target=work, daemon=True).start()
+threading.Event().wait()
+"""
+
+
+@dataclass
+class Kill:
+    """What one kill left."""
+
+    acknowledged: set[str]
+    held_open: int
+    requests: int
+
+
+@dataclass
+class Tally:
+    """What all kills left."""
+
+    kills: int = 0
+    with_open_holds: int = 0
+    acknowledged: set[str] = field(default_factory=set)
+    expired: int = 0
+
+
+def kill_one(path: Path, provider: FakeProvider, seed: int, *, durability: str, now: int) -> Kill:
+    """Start callers, let them call for a while that the seed decides, and kill them."""
+    rng = random.Random(seed)
+    provider.clear()
+    waiting = rng.random() < 0.6
+    requests = rng.randrange(1, 60)
+    if waiting:
+        provider.hold()
+    process = python(CALLER, path, provider.base_url, f"k{seed}", durability, now)
+    try:
+        if waiting:
+            provider.wait_for(THREADS)
+            provider.release(requests)
+            provider.wait_for(THREADS + requests)
+        else:
+            provider.wait_for(requests)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        output, errors = process.communicate(timeout=PATIENCE)
+    arrived = len(provider.requests)
+    provider.release()
+    assert errors == ""
+    whole = {line.rstrip("\n") for line in output.splitlines(keepends=True) if line.endswith("\n")}
+    return Kill(whole, open_calls(path), arrived)
+
+
+def open_calls(path: Path) -> int:
+    """Asked with another connection, before anything has been reopened."""
+    with closing(sqlite3.connect(path)) as conn:
+        return int(conn.execute("SELECT count(*) FROM open_calls").fetchone()[0])
+
+
+def everything_is_there(path: Path, kill: Kill, clock: FakeClock, tally: Tally) -> None:
+    """Reopen the ledger, and again when the lease of the dead has run out."""
+    with reopened(path, clock) as meter:
+        store = meter.engine.ledger
+        hold = int(upper(meter) * 10**9)
+        prompt = prompt_cost(meter)
+        rows = finished(meter)
+        assert kill.acknowledged <= rows.keys()
+        assert {rows[call]["outcome"] for call in kill.acknowledged} <= {"complete"}
+        assert {rows[call]["counted_nano"] for call in kill.acknowledged} <= {COST}
+        [window] = meter.windows()
+        assert window.held == kill.held_open * hold
+        assert window.spent == sum(row["counted_nano"] for row in rows.values())
+        assert store.expire(clock.time_ns()) == 0
+
+        clock.advance(LEASE_SECONDS + 1)
+        assert store.expire(clock.time_ns()) == kill.held_open
+        after = finished(meter)
+        assert rows.items() <= after.items()
+        lost = [row for call, row in after.items() if call not in rows]
+        assert len(lost) == kill.held_open
+        for row in lost:
+            assert (row["outcome"], row["cost_nano"], row["counted_nano"]) == ("expired", prompt, hold)
+            assert (row["usage_source"], row["output_tokens"]) == ("estimated", None)
+        [window] = meter.windows()
+        assert (window.held, window.spent) == (0, sum(row["counted_nano"] for row in after.values()))
+    tally.kills += 1
+    tally.with_open_holds += kill.held_open > 0
+    tally.acknowledged |= kill.acknowledged
+    tally.expired += len(lost)
+    assert tally.acknowledged <= after.keys()
+
+
+def every_request_has_a_row(path: Path, kill: Kill, seed: int, clock: FakeClock) -> None:
+    """What reached the provider was committed before it was sent; at most a thread's next call was not sent."""
+    with reopened(path, clock) as meter:
+        mine = [row for row in finished(meter) if row.startswith(f"k{seed}-")]
+        assert kill.requests <= len(mine) <= kill.requests + THREADS
+
+
+def prompt_cost(meter: Meter) -> int:
+    """Nano-dollars of the prompt alone."""
+    expected = meter.estimate(model=CALL["model"], messages=CALL["messages"]).expected
+    assert expected is not None
+    return int(expected * 10**9)
+
+
+def finished(meter: Meter) -> dict[str, dict[str, Any]]:
+    return {row["id"]: row for row in meter.engine.ledger.calls(limit=10**6)}
+
+
+@contextmanager
+def reopened(path: Path, clock: FakeClock) -> Iterator[Meter]:
+    with metered(path, clock=clock) as meter:
+        yield meter
+        assert meter.engine.ledger.check() == []

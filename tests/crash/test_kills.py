@@ -1,0 +1,30 @@
+"""A process that is killed while its threads call loses no acknowledged call, and its holds stay held."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from crash.killing import Tally, every_request_has_a_row, everything_is_there, kill_one
+from farthing.testing import FakeClock, FakeProvider
+from guard.making import USAGE
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
+
+SEEDS = {"fast": range(5), "safe": range(5, 9)}
+
+
+@pytest.mark.parametrize("durability", ["fast", "safe"])
+def test_kills_lose_nothing_and_free_nothing(ledger_path: Path, durability: str) -> None:
+    """One ledger for all of them; `campaign.py` does the same as often as it is told."""
+    clock, tally = FakeClock(), Tally()
+    with FakeProvider(usage=USAGE) as provider:
+        for seed in SEEDS[durability]:
+            kill = kill_one(ledger_path, provider, seed, durability=durability, now=clock.time_ns())
+            everything_is_there(ledger_path, kill, clock, tally)
+            every_request_has_a_row(ledger_path, kill, seed, clock)
+    assert tally.with_open_holds * 3 >= tally.kills
+    assert tally.acknowledged
+    assert tally.expired

@@ -1,0 +1,273 @@
+"""What strikes between a reserve and its end leaves no hold behind and lets no call past a budget."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farthing import Budget, InsufficientCredits, LedgerError, LedgerLocked, Meter, Usage
+from farthing.guard import Guard
+from farthing.ledger.store import Reservation
+from farthing.settings import Who
+from farthing.testing import FakeProvider, Reply
+from guard.making import CALL, COST, PATIENCE, ask, held_and_spent, limit_for, metered, openai, upper
+from ledger.making import python
+
+FIVE = {"model": "gpt-4o", "input_tokens": 5, "max_output_tokens": 300}
+
+
+def rows(meter: Meter) -> list[tuple[str, int]]:
+    return [(row["outcome"], row["counted_nano"]) for row in meter.engine.ledger.calls()]
+
+
+class Struck:
+    """A ledger whose verb is struck by an interrupt just after its commit, once."""
+
+    def __init__(self, meter: Meter, verb: str, error: type[BaseException] = KeyboardInterrupt) -> None:
+        self.store = meter.engine.ledger
+        self.verb = verb
+        self.error = error
+
+    def __enter__(self) -> None:
+        write = self.store._write
+
+        def struck(operation: Any, argument: Any, *, full: bool) -> Any:
+            answer = write(operation, argument, full=full)
+            if operation.__name__ == self.verb:
+                del self.store._write
+                raise self.error
+            return answer
+
+        self.store._write = struck
+
+    def __exit__(self, *_: object) -> None:
+        assert "_write" not in vars(self.store)
+
+
+def test_an_interrupt_during_the_reserve_leaves_no_hold(still: Meter) -> None:
+    still.set_budget(Budget("all", limit_for(still, 1), "day"))
+    with Struck(still, "_reserve"), pytest.raises(KeyboardInterrupt):
+        still.reserve(**FIVE)
+    assert held_and_spent(still)[0][0] > 0
+    still.reserve(**FIVE).void()
+    assert held_and_spent(still) == [(0, 0)]
+    assert rows(still) == [("error", 0), ("error", 0)]
+
+
+def test_what_is_to_be_voided_is_not_forgotten_when_the_next_reserve_is_refused(still: Meter) -> None:
+    still.set_budget(Budget("all", limit_for(still, 1), "day"))
+    with Struck(still, "_reserve"), pytest.raises(KeyboardInterrupt):
+        still.reserve(**FIVE)
+    with pytest.raises(InsufficientCredits):
+        still.reserve(model="gpt-4o", amount=1)
+    still.reserve(model="gpt-4o", amount=0).void()
+    assert held_and_spent(still) == [(0, 0)]
+
+
+def test_what_is_to_be_voided_is_voided_when_the_meter_closes(still: Meter) -> None:
+    still.set_budget(Budget("all", limit_for(still, 1), "day"))
+    with Struck(still, "_reserve"), pytest.raises(KeyboardInterrupt):
+        still.reserve(**FIVE)
+    still.close()
+    assert held_and_spent(still) == [(0, 0)]
+
+
+def test_an_interrupt_during_the_settle_books_the_call_once(still: Meter, provider: FakeProvider) -> None:
+    client = still.wrap(openai(provider), budget="$5/day")
+    with Struck(still, "_settle"), pytest.raises(KeyboardInterrupt):
+        client.chat.completions.create(**CALL)
+    ask(client)
+    assert rows(still) == [("complete", COST)] * 2
+    assert held_and_spent(still) == [(0, 2 * COST)]
+
+
+def test_a_settle_that_could_not_be_booked_is_booked_later(still: Meter, provider: FakeProvider) -> None:
+    """The answer that was paid for is returned all the same."""
+    client = still.wrap(openai(provider), budget="$5/day")
+    store = still.engine.ledger
+
+    def locked(*_: Any, **__: Any) -> bool:
+        del store.settle
+        raise LedgerLocked("somebody holds it")
+
+    store.settle = locked
+    assert client.chat.completions.create(**CALL).choices
+    assert held_and_spent(still) == [(int(upper(still) * 10**9), 0)]
+    ask(client)
+    assert held_and_spent(still) == [(0, 2 * COST)]
+    assert rows(still) == [("complete", COST)] * 2
+
+
+def test_one_end_that_cannot_be_booked_keeps_no_other_from_it(still: Meter) -> None:
+    first, second = still.reserve(**FIVE), still.reserve(**FIVE)
+    store = still.engine.ledger
+    settle = store.settle
+
+    def picky(grant: Any, end: Any, *, void: bool = False) -> bool:
+        if grant.reservation.id == first.id:
+            raise OverflowError("a number that no column holds")
+        return settle(grant, end, void=void)
+
+    store.settle = picky
+    first.settle(Usage(input_tokens=5, output_tokens=300))
+    second.settle(Usage(input_tokens=5, output_tokens=300))
+    del store.settle
+    assert rows(still) == [("complete", COST)]
+
+
+def test_a_call_is_reserved_under_the_budgets_that_it_was_matched_against(still: Meter) -> None:
+    """Another thread learns of a changed limit between the two: the ledger must answer that it is stale."""
+    still.set_budget(Budget("all", 5, "day"))
+    policies = still.engine.policies
+
+    class Interrupted(Guard):
+        def _allowed(self, *args: Any, **kwargs: Any) -> Any:
+            still.set_budget(Budget("all", "0.0001", "day"))
+            self.load(still.engine.ledger, fresh=True)
+            return super()._allowed(*args, **kwargs)
+
+    guard = Interrupted(policies)
+    guard.load(still.engine.ledger)
+    before, bounds = guard.matched(Who(), provider="openai", model="gpt-4o")
+    assert bounds[0].limit == 5 * 10**9
+    quoted = still._quoted("gpt-4o", None, 5, 300, None, None)
+    wanted = next(guard.acquire(quoted, Who(), call_id="c", now_ns=still.engine.clock.time_ns()))
+    assert isinstance(wanted, Reservation)
+    assert (wanted.epoch, wanted.bounds) == (before, bounds)
+    assert guard.matched(Who(), provider="openai", model="gpt-4o")[1][0].limit == 100_000
+
+
+def test_limits_that_change_while_threads_call_bind_at_once(still: Meter) -> None:
+    """Whatever thread learns of it first: after the last limit is set, nothing is granted above it."""
+    still.set_budget(Budget("all", 100, "day"))
+    stop = threading.Event()
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        while not stop.is_set():
+            try:
+                still.reserve(**FIVE).void()
+            except InsufficientCredits:
+                continue
+            except BaseException as error:
+                errors.append(error)
+                return
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for turn in range(60):
+            still.set_budget(Budget("all", "0.0001" if turn % 2 == 0 else 100, "day"))
+            if turn % 2 == 0:
+                with pytest.raises(InsufficientCredits):
+                    still.reserve(**FIVE)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(PATIENCE)
+    assert errors == []
+
+
+def test_a_ledger_that_cannot_be_read_stops_only_what_a_hard_budget_binds(
+    ledger_path: Path, provider: FakeProvider
+) -> None:
+    ledger_path.mkdir()
+    with metered(ledger_path) as meter:
+        assert ask(meter.wrap(openai(provider))).choices
+        with pytest.raises(LedgerError):
+            ask(meter.wrap(openai(provider), budget="$5/day"))
+    with metered(ledger_path, on_ledger_error="allow") as meter:
+        client = meter.wrap(openai(provider), budget="$5/day")
+        assert "ledger_error" in meter.receipt(ask(client)).flags
+    with metered(ledger_path, budgets=[Budget("all", 5)]) as meter, pytest.raises(LedgerError):
+        ask(meter.wrap(openai(provider)))
+    assert len(provider.requests) == 2
+
+
+def test_a_closed_meter_works_again(still: Meter, provider: FakeProvider) -> None:
+    client = still.wrap(openai(provider), budget="$5/day")
+    ask(client)
+    first = still.engine._keeper
+    still.close()
+    first.join(PATIENCE)
+    assert not first.is_alive()
+    ask(client)
+    assert still.engine._keeper.is_alive()
+    assert held_and_spent(still) == [(0, 2 * COST)]
+
+
+HELD_CALL = """
+import sys
+from guard.making import *
+meter = metered(sys.argv[1])
+client = meter.wrap(openai(sys.argv[2]), budget="$5/total")
+try:
+    client.chat.completions.create(**CALL)
+except KeyboardInterrupt:
+    print("interrupted", held_and_spent(meter), flush=True)
+    raise SystemExit(3)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is a signal")
+def test_ctrl_c_during_a_call_leaves_one_row_and_no_hold(ledger_path: Path, provider: FakeProvider) -> None:
+    provider.hold()
+    process = python(HELD_CALL, ledger_path, provider.base_url)
+    provider.wait_for(1)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=PATIENCE)
+    with metered(ledger_path) as meter:
+        hold = int(upper(meter) * 10**9)
+        assert (output, errors) == (f"interrupted [(0, {hold})]\n", "")
+        assert process.returncode == 3
+        assert rows(meter) == [("unknown", hold)]
+        assert meter.engine.ledger.check() == []
+
+
+EXITING = """
+import sys, threading
+from guard.making import *
+from farthing.testing import FakeClock
+meter = metered(sys.argv[1], clock=FakeClock())
+client = meter.wrap(openai(sys.argv[2]), budget="$5/day")
+left = meter.reserve(model="gpt-4o", amount="0.5")
+stream = client.chat.completions.create(**CALL, stream=True)
+print(next(stream).id, flush=True)
+unread = client.chat.completions.create(**CALL, stream=True)
+thread = threading.Thread(target=ask, args=(client,), daemon=True)
+thread.start()
+sys.stdin.readline()
+"""
+
+
+def test_at_exit_streams_are_settled_and_holds_stay_until_the_lease_ends(
+    still: Meter, provider: FakeProvider, clock: Any, ledger_path: Path
+) -> None:
+    stream = Reply("one two three four", chunks=4, pause_after=1)
+    ended = threading.Event()
+    provider.script(stream, stream, lambda _: ended.wait(PATIENCE) and None)
+    process = python(EXITING, ledger_path, provider.base_url)
+    provider.wait_for(3)
+    output, errors = process.communicate("\n", timeout=PATIENCE)
+    assert (process.returncode, errors) == (0, "")
+    assert output.startswith("chatcmpl")
+    ended.set()
+    provider.resume()
+    hold = int(upper(still) * 10**9)
+    assert rows(still) == [("aborted", hold)] * 2
+    assert held_and_spent(still) == [(hold, 2 * hold)]
+    clock.advance(601)
+    assert still.engine.ledger.expire(clock.time_ns()) == 2
+    assert held_and_spent(still) == [(0, 3 * hold)]
+    assert sorted(rows(still)) == [
+        ("aborted", hold),
+        ("aborted", hold),
+        ("expired", hold),
+        ("expired", 500_000_000),
+    ]
