@@ -1,6 +1,6 @@
 """What farthing adds to a call, beside a bare client in the same process: see README.md for the rules.
 
-    python benchmarks/overhead.py [--quick] [--only TEXT] [--json FILE]
+python benchmarks/overhead.py [--quick] [--only TEXT] [--json FILE]
 """
 
 from __future__ import annotations
@@ -49,9 +49,7 @@ class Bench:
         """A warm meter on a ledger of its own."""
         self._ledgers += 1
         budgets = [farthing.Budget(f"house-{n}", 1_000_000) for n in range(standing)]
-        made = farthing.Meter(
-            self.folder / f"{self._ledgers}.db", durability=durability, budgets=budgets
-        )
+        made = farthing.Meter(self.folder / f"{self._ledgers}.db", durability=durability, budgets=budgets)
         made.warm()
         return made
 
@@ -172,7 +170,8 @@ def check(meter: farthing.Meter, client: Any, arguments: dict[str, Any]) -> None
     """What is measured is right: the row is there, and its cost is exact."""
     receipt = meter.receipt(client.chat.completions.create(**arguments))
     assert str(receipt.cost) == canned.COST, receipt
-    assert receipt.outcome == "complete" and not receipt.flags, receipt
+    assert receipt.outcome == "complete", receipt
+    assert not receipt.flags, receipt
 
 
 def async_calls(bench: Bench) -> None:
@@ -184,7 +183,10 @@ def async_calls(bench: Bench) -> None:
             bare = canned.aclient()
             run = bench.runner
             alone = paired(
-                acalls(run, bare, **arguments), acalls(run, metered, **arguments), bench.pairs(160), calls=BLOCK
+                acalls(run, bare, **arguments),
+                acalls(run, metered, **arguments),
+                bench.pairs(160),
+                calls=BLOCK,
             )
             bench.add(f"async, one task, {durability}", alone)
             many = paired(
@@ -200,14 +202,20 @@ def async_calls(bench: Bench) -> None:
 
 def streamed(bench: Bench) -> None:
     """Streams of 200 chunks; what a chunk adds is the slope between these and streams of 10."""
-    for asks, name in ((True, "stream, usage asked by the caller"), (False, "stream, usage asked by farthing")):
+    for asks, name in (
+        (True, "stream, usage asked by the caller"),
+        (False, "stream, usage asked by farthing"),
+    ):
         with bench.meter() as meter:
             bare, metered = canned.client(), meter.wrap(canned.client(), budget=AMPLE)
             few = paired(
                 streams(bare, FEW, asks=asks), streams(metered, FEW, asks=asks), bench.pairs(120), calls=1
             )
             many = paired(
-                streams(bare, CHUNKS, asks=asks), streams(metered, CHUNKS, asks=asks), bench.pairs(60), calls=1
+                streams(bare, CHUNKS, asks=asks),
+                streams(metered, CHUNKS, asks=asks),
+                bench.pairs(60),
+                calls=1,
             )
             slope = (many.added[1] - few.added[1]) / (CHUNKS - FEW)
             cpu = (many.added_cpu - few.added_cpu) / (CHUNKS - FEW)
@@ -227,12 +235,16 @@ def floors(bench: Bench) -> None:
     """What cannot be beaten: nothing at all, and one commit of one row to a write-ahead log."""
     arguments = canned.request(100)
     bare = canned.client()
-    nothing = paired(calls(bare, **arguments), calls(canned.client(), **arguments), bench.pairs(240), calls=BLOCK)
+    nothing = paired(
+        calls(bare, **arguments), calls(canned.client(), **arguments), bench.pairs(240), calls=BLOCK
+    )
     bench.add("bare against bare (the resolution)", nothing)
     ledger = sqlite3.connect(bench.folder / "floor.db", isolation_level=None)
     ledger.execute("PRAGMA journal_mode = WAL")
     ledger.execute("PRAGMA synchronous = NORMAL")
-    ledger.execute("CREATE TABLE call (id INTEGER PRIMARY KEY, at INTEGER, model TEXT, tokens INTEGER, cost INTEGER)")
+    ledger.execute(
+        "CREATE TABLE call (id INTEGER PRIMARY KEY, at INTEGER, model TEXT, tokens INTEGER, cost INTEGER)"
+    )
     insert = "INSERT INTO call (at, model, tokens, cost) VALUES (?, ?, ?, ?)"
     create = bare.chat.completions.create
 
@@ -270,7 +282,9 @@ def surroundings() -> dict[str, Any]:
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
+        names = [
+            line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line
+        ]
         cpu = names[0] if names else cpu
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -301,11 +315,15 @@ PARTS: dict[str, Callable[[Bench], None]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="a quarter of the pairs: about 20 seconds")
     parser.add_argument("--only", choices=sorted(PARTS), action="append", help="one part; may be repeated")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
-    parser.add_argument("--folder", type=Path, help="where ledgers are made; on the disk that is to be measured")
+    parser.add_argument(
+        "--folder", type=Path, help="where ledgers are made; on the disk that is to be measured"
+    )
     given = parser.parse_args()
     facts = surroundings()
     for name, value in facts.items():

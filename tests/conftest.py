@@ -18,7 +18,7 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _HOMES = ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA")
 
 
-class NetworkRefused(AssertionError):  # noqa: N818 (pytest shows it as a failed assertion)
+class NetworkRefused(AssertionError):
     """A test tried to reach something that is not on this machine."""
 
 

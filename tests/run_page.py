@@ -1,8 +1,8 @@
 """Runs the code of one page of the documentation: `python run_page.py PAGE`, in a process of its own.
 
 Python blocks run from top to bottom in one namespace; `print(...)  # text` must print that text (to the
-"..." if it ends so). SQL blocks run on the ledger of the page, read only, and must find something. TOML
-blocks must be settings.
+"..." if it ends so), one after the other. SQL blocks run on the ledger of the page, read only, and must
+find something. TOML blocks must be settings.
 """
 
 from __future__ import annotations
@@ -34,13 +34,20 @@ def run_python(page: Path, line: int, code: str, names: dict) -> None:
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         exec(compile("\n" * (line - 1) + code, str(page), "exec"), names)
-    printed = iter(out.getvalue().splitlines())
+    printed = out.getvalue().splitlines()
     for match in _PRINTS.finditer(code):
         text = match["text"]
-        shown = next(printed, None)
-        if shown is None or not (shown.startswith(text[:-3]) if text.endswith("...") else shown == text):
+        rest = printed
+        while rest and not is_said(text, rest[0]):  # a loop prints more lines than the page can say
+            rest = rest[1:]
+        if not rest:
             where = line + code.count("\n", 0, match.start("text"))
-            raise SystemExit(f"{page}:{where}: says {text!r} and prints {shown!r}")
+            raise SystemExit(f"{page}:{where}: says {text!r} and prints {printed[:3]}")
+        printed = rest[1:]
+
+
+def is_said(text: str, printed: str) -> bool:
+    return printed.startswith(text[:-3]) if text.endswith("...") else printed == text
 
 
 def run_sql(page: Path, line: int, code: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 import farthing
 from farthing import Budget, Meter
-from farthing.cli import main
+from farthing.cli.app import app
 from farthing.meter.config import _ENVIRONMENT
 from farthing.records import FLAGS
 from farthing.testing import FakeProvider, Reply
@@ -67,7 +67,7 @@ def test_a_page_that_says_something_else_than_its_code_prints_is_noticed(tmp_pat
         [sys.executable, ROOT / "tests" / "run_page.py", page], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert "page.md:2: says '3' and prints '2'" in done.stderr
+    assert "page.md:2: says '3' and prints ['2']" in done.stderr
 
 
 def test_the_first_screen_of_the_readme_has_the_two_commands_and_few_badges():
@@ -102,7 +102,7 @@ def test_every_page_of_the_documentation_is_listed_in_the_readme():
 
 
 def test_commands_that_the_pages_name_exist():
-    known = set(main.commands)
+    known = set(app.commands)
     named = {
         (page.name, command)
         for page in PAGES

@@ -33,14 +33,22 @@ def test_an_amount_survives_the_way_out_and_in(nano):
 
 @pytest.mark.parametrize(
     ("value", "nano"),
-    [(5, 5_000_000_000), ("0.50", 500_000_000), (Decimal("1e-9"), 1), (0.1, 100_000_000), (" 2 ", 2 * 10**9), (0, 0)],
+    [
+        (5, 5_000_000_000),
+        ("0.50", 500_000_000),
+        (Decimal("1e-9"), 1),
+        (0.1, 100_000_000),
+        (" 2 ", 2 * 10**9),
+        (0, 0),
+    ],
 )
 def test_amounts_are_taken_as_int_text_decimal_or_float_by_its_repr(value, nano):
     assert money.parse_usd(value) == nano
 
 
 @pytest.mark.parametrize(
-    "value", ["abc", "€5", "", None, True, float("nan"), float("inf"), Decimal("NaN"), "1_000", [], "5 USD", b"5"]
+    "value",
+    ["abc", "€5", "", None, True, float("nan"), float("inf"), Decimal("NaN"), "1_000", [], "5 USD", b"5"],
 )
 def test_what_is_no_amount_is_refused_with_a_sentence(value):
     with pytest.raises(InvalidBudget, match="must be a number of USD"):
@@ -56,7 +64,13 @@ def test_negatives_and_absurd_amounts_are_refused_with_the_error_that_was_asked_
 
 @pytest.mark.parametrize(
     ("nano", "text"),
-    [(3_220_000, "$0.00322"), (5 * 10**9, "$5.00"), (0, "$0.00"), (-1, "-$0.000000001"), (1234 * 10**9, "$1,234.00")],
+    [
+        (3_220_000, "$0.00322"),
+        (5 * 10**9, "$5.00"),
+        (0, "$0.00"),
+        (-1, "-$0.000000001"),
+        (1234 * 10**9, "$1,234.00"),
+    ],
 )
 def test_amounts_are_shown_with_two_decimals_or_as_many_as_it_takes(nano, text):
     assert money.show(nano) == text

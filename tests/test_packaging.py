@@ -52,7 +52,8 @@ def built(tmp_path_factory):
 
 def test_the_wheel_has_the_package_its_types_and_its_licence_and_nothing_else(built):
     _, wheel = built
-    names = zipfile.ZipFile(wheel).namelist()
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
     assert {name.split("/")[0] for name in names} == {"farthing", wheel.name.split("-py3")[0] + ".dist-info"}
     assert "farthing/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)

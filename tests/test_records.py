@@ -77,7 +77,9 @@ def test_budgets_are_read_from_what_people_write(text, limit, period):
     assert (budget.limit, budget.period) == (Decimal(limit), period)
 
 
-@pytest.mark.parametrize("text", ["€5", "5/fortnight", "-1", "abc", "", "$5 USD", "5 USD per day", "$", "1e3"])
+@pytest.mark.parametrize(
+    "text", ["€5", "5/fortnight", "-1", "abc", "", "$5 USD", "5 USD per day", "$", "1e3"]
+)
 def test_a_budget_that_is_not_understood_says_what_is(text):
     with pytest.raises(InvalidBudget, match=r"is not understood: .*'\$5', '5 USD/day'"):
         Budget.parse(text)

@@ -52,7 +52,7 @@ def run(ledger: Path | None = None, console: Console | None = None) -> None:
         _report(out, meter)
     out.print(f"\nThe ledger is a SQLite file: {path}", soft_wrap=True)
     out.print(
-        f"  sqlite3 {path} 'SELECT started_at, model, outcome, input_tokens, cached_tokens, output_tokens, "
+        f"  sqlite3 {path} 'SELECT started_at, model, outcome, input_tokens, cached_tokens, output_tokens, "  # noqa: S608  shown, not run
         f"cost_usd FROM calls ORDER BY started_at DESC LIMIT 5'",
         soft_wrap=True,
         markup=False,
@@ -136,8 +136,9 @@ def _burst(out: Console, meter: Meter, provider: FakeProvider) -> None:
         _all_at_once(ask, lambda: [refused.acquire() for _ in range(THREADS - AFFORDED)], provider.release)
     spent = sum(money.parse_usd(receipt.cost) for receipt in served)
     out.print(
-        f"\n{THREADS} threads ask at once, with a budget of ${limit} that affords {AFFORDED}: [bold]{len(served)} served, "
-        f"{len(refusals)} refused[/bold], {provider.most_in_flight} in flight together, {money.show(spent)} spent.",
+        f"\n{THREADS} threads ask at once, with a budget of ${limit} that affords {AFFORDED}: "
+        f"[bold]{len(served)} served, {len(refusals)} refused[/bold], "
+        f"{provider.most_in_flight} in flight together, {money.show(spent)} spent.",
         soft_wrap=True,
     )
     out.print(f"  InsufficientCredits: {refusals[0]}", soft_wrap=True, markup=False)

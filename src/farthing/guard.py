@@ -105,17 +105,23 @@ class Guard:
         context = who.context or "customer"
         found: tuple[Bound, ...] = ()
         known = self._known
+
+        def match(bounds: Sequence[Bound]) -> tuple[Bound, ...]:
+            return tuple(
+                _matching(bounds, account=account, context=context, provider=provider, model=model, tags=tags)
+            )
+
         if known.bounds:
             key = (account, context, provider, model, *tags.items())
             matches = known.matches.get(key)
             if matches is None:
-                matches = tuple(_matching(known.bounds, account, context, provider, model, tags))
+                matches = match(known.bounds)
                 if len(known.matches) >= _MATCHES:
                     known.matches.clear()
                 known.matches[key] = matches
             found = matches
         if who.budgets:
-            found += tuple(_matching(who.budgets, account, context, provider, model, tags))
+            found += match(who.budgets)
         return known.epoch, found
 
     def acquire(
@@ -248,8 +254,8 @@ class Guard:
             if self.policies.on_unbounded == "refuse":
                 yield Refusal(now_ns, who.account or "default", quoted.model, budget, "unbounded")
                 raise Unbounded(
-                    f"the call to {model!r} may run hosted tools without a limit, so budget {budget!r} cannot "
-                    f"bound it; set max_tool_calls, or allow it with on_unbounded='allow'"
+                    f"the call to {model!r} may run hosted tools without a limit, so budget {budget!r} "
+                    f"cannot bound it; set max_tool_calls, or allow it with on_unbounded='allow'"
                 )
             flags.append("unbounded_allowed")
         return tuple(flags)
@@ -262,6 +268,7 @@ def _standing_bound(standing: StandingBudget) -> Bound:
 
 def _matching(
     every: Sequence[Bound],
+    *,
     account: str,
     context: str,
     provider: str | None,

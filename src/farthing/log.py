@@ -14,7 +14,7 @@ _lock = threading.Lock()
 
 
 def say_once(key: tuple[str, ...], level: int, message: str, *args: object, exc: bool = False) -> None:
-    """Log `message` unless this process has already logged something under `key`; `exc` adds the traceback."""
+    """Log `message` unless this process has logged something under `key` before; `exc` adds the traceback."""
     with _lock:
         if key in _said:
             return

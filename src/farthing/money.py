@@ -90,7 +90,7 @@ def parse_usd(value: object, *, what: str = "an amount", error: type[FarthingErr
 
 
 def rate_pico(amount: Decimal, per: int) -> int | Fraction:
-    """A price of `amount` USD per `per` units as pico-dollars for one unit; a Fraction if it is no integer."""
+    """A price of `amount` USD per `per` units as pico-dollars for one unit; a Fraction if no integer."""
     exact = Fraction(amount) * PICO / per
     return exact.numerator if exact.denominator == 1 else exact
 

@@ -144,7 +144,7 @@ def manual(
     operation: str = "other",
     tier: str | None = None,
 ) -> Quote:
-    """A quote for a call that no wrapper sees: from counts, or an amount in nano-dollars that wins over them."""
+    """A quote for a call that no wrapper sees: from counts, or from nano-dollars, which win over them."""
     provider = provider or catalog.provider_of(model)
     rates = catalog.rates(model, provider=provider, at_ns=at_ns, tier=tier)
     cap = max_output_tokens
@@ -168,9 +168,7 @@ def manual(
         cap_assumed=False,
         least=cap,
         capped_by_caller=True,
-        expected=amount
-        if amount is not None
-        else pricing.prompt(input_tokens or 0, rates),
+        expected=amount if amount is not None else pricing.prompt(input_tokens or 0, rates),
         reasoning=catalog.is_reasoning(model),
         unbounded=False,
         priced=amount is not None or rates.status != "unpriced",
@@ -181,7 +179,7 @@ def manual(
 def _held_rates(
     ask: wire.Ask, catalog: Catalog, provider: str | None, base_url: str | None, at_ns: int
 ) -> Rates:
-    """`auto` may be served at priority, which is dearer, where it is offered; unset and `default` are standard."""
+    """`auto` may be served at priority, the dearer, where it is offered; unset and `default` are standard."""
     rates = catalog.rates(ask.model, provider=provider, base_url=base_url, at_ns=at_ns, tier=ask.tier)
     if ask.tier == "auto":
         dearer = catalog.rates(ask.model, provider=provider, base_url=base_url, at_ns=at_ns, tier="priority")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ROUTES", "Ask", "Route", "cap_field", "read_request", "with_cap", "with_usage_asked"]
+__all__ = ["ROUTES", "Ask", "Route", "cap_field", "may_cost", "read_request", "with_cap", "with_usage_asked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,11 @@ def read_request(method: str, url: str, body: object, extra: Mapping[str, Any] |
         hidden_input=_hides_input(route, body),
         tool_calls=_hosted_calls(tools, body) if tools else None,
     )
+
+
+def may_cost(method: str, url: str) -> bool:
+    """True for a request of a known route, whatever its body."""
+    return method in {"post", "POST"} and (url in _BY_PATH or _route_of(url) is not None)
 
 
 def _route_of(url: str) -> Route | None:

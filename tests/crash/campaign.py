@@ -50,8 +50,8 @@ def main() -> int:
             total.expired += kill.held_open
             if total.kills % 10 == 0 or total.kills == given.kills:
                 say(
-                    f"{total.kills} kills, {total.with_open_holds} with open holds: {len(total.acknowledged)} "
-                    f"acknowledged calls, none lost; {total.expired} booked as expired\n"
+                    f"{total.kills} kills, {total.with_open_holds} with open holds; acknowledged and there: "
+                    f"{len(total.acknowledged)}; booked as expired: {total.expired}\n"
                 )
     return 0
 

@@ -11,6 +11,7 @@ import pytest
 from farthing import (
     Budget,
     FarthingError,
+    Hold,
     InsufficientCredits,
     InvalidUsage,
     Meter,
@@ -34,6 +35,16 @@ def _budget(still: Meter) -> None:
 
 def outcomes(meter: Meter) -> list[tuple[str, int | None, int]]:
     return [(r["outcome"], r["cost_nano"], r["counted_nano"]) for r in meter.engine.ledger.calls()]
+
+
+def fails_when_sent(hold: Hold, error: type[BaseException]) -> None:
+    hold.sent()
+    raise error
+
+
+def fails_when_settled(hold: Hold) -> None:
+    hold.settle(USED)
+    raise RuntimeError
 
 
 def test_a_hold_sets_money_aside_and_is_settled_once(still: Meter) -> None:
@@ -85,23 +96,20 @@ def test_an_error_before_it_was_sent_voids_a_hold(still: Meter) -> None:
 
 def test_an_error_after_it_was_sent_books_a_hold_as_unknown(still: Meter) -> None:
     with pytest.raises(RuntimeError), still.reserve(**ASKED) as hold:
-        hold.sent()
-        raise RuntimeError
+        fails_when_sent(hold, RuntimeError)
     assert held_and_spent(still) == [(0, HELD * NANO)]
     assert outcomes(still) == [("unknown", 2_500_000, HELD * NANO)]
 
 
 def test_an_interrupt_after_it_was_sent_books_a_hold_as_unknown(still: Meter) -> None:
     with pytest.raises(KeyboardInterrupt), still.reserve(**ASKED) as hold:
-        hold.sent()
-        raise KeyboardInterrupt
+        fails_when_sent(hold, KeyboardInterrupt)
     assert outcomes(still) == [("unknown", 2_500_000, HELD * NANO)]
 
 
 def test_a_settled_hold_stays_settled_when_its_block_fails(still: Meter) -> None:
     with pytest.raises(RuntimeError), still.reserve(**ASKED) as hold:
-        hold.settle(USED)
-        raise RuntimeError
+        fails_when_settled(hold)
     assert outcomes(still) == [("complete", COST * NANO, COST * NANO)]
 
 
@@ -123,8 +131,7 @@ def test_the_same_from_coroutines(still: Meter) -> None:
                 raise RuntimeError
         with pytest.raises(RuntimeError):
             async with await still.areserve(**ASKED) as hold:
-                hold.sent()
-                raise RuntimeError
+                fails_when_sent(hold, RuntimeError)
         with pytest.raises(InsufficientCredits):
             await still.areserve(**ASKED)
         assert await still.acan_afford("0.001")

@@ -181,22 +181,21 @@ def test_a_loop_closed_while_a_request_is_in_flight_leaves_no_hold(
 
 def test_what_nobody_waits_for_is_handed_over_exactly_once() -> None:
     """Whether the job ends before, while or after its task gives up."""
-    for turn in range(300):
+    for steps in range(300):
         courier = Courier()
-        orphans: list[Any] = []
-        answers: list[Any] = []
-        go = threading.Event()
-
-        async def main(turn: int = turn) -> None:
-            task = asyncio.create_task(courier.bring(lambda: go.wait(PATIENCE), orphans.append))
-            await asyncio.sleep(0)
-            go.set()
-            for _ in range(turn % 7):
-                await asyncio.sleep(0)
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                answers.append(await task)
-
-        asyncio.run(main())
+        handed_over: list[Any] = []
+        asyncio.run(given_up_after(courier, handed_over, steps % 7))
         courier.stop()
-        assert len(orphans) + len(answers) == 1
+        assert len(handed_over) == 1
+
+
+async def given_up_after(courier: Courier, handed_over: list[Any], steps: int) -> None:
+    go = threading.Event()
+    task = asyncio.create_task(courier.bring(lambda: go.wait(PATIENCE), handed_over.append))
+    await asyncio.sleep(0)
+    go.set()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        handed_over.append(await task)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-
 import pytest
-from intercept.kit import Kit
 
 import farthing.log
 import farthing.meter.default
 from farthing import Meter
+from intercept.kit import Kit
 
 
 def pytest_configure(config):
@@ -36,7 +34,14 @@ def kit(request, provider, meter):
     made = Kit(request.param, provider, meter)
     yield made
     made.finish()
-    gc.collect()
+
+
+@pytest.fixture
+def kit_sync(provider, meter):
+    """For the few behaviours that only synchronous clients have."""
+    made = Kit("sync", provider, meter)
+    yield made
+    made.finish()
 
 
 @pytest.fixture

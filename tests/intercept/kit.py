@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 from openai import AsyncOpenAI, OpenAI
 
@@ -181,12 +181,16 @@ class Wire:
                 return b""
             data += more
         head, _, body = data.partition(b"\r\n\r\n")
-        need = next(int(line.split(b":")[1]) for line in head.splitlines() if line.lower().startswith(b"content-length"))
+        need = next(
+            int(line.split(b":")[1])
+            for line in head.splitlines()
+            if line.lower().startswith(b"content-length")
+        )
         while len(body) < need:
             body += sock.recv(65_536)
         return data
 
-    def __enter__(self) -> Wire:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -196,7 +200,9 @@ class Wire:
         self._thread.join(10)
 
 
-def chunk(text: str | None = None, *, finish: str | None = None, usage: Any = None, **more: Any) -> dict[str, Any]:
+def chunk(
+    text: str | None = None, *, finish: str | None = None, usage: Any = None, **more: Any
+) -> dict[str, Any]:
     """A `chat.completion.chunk`; without text and finish it has no choices."""
     choices = (
         []
@@ -207,12 +213,18 @@ def chunk(text: str | None = None, *, finish: str | None = None, usage: Any = No
     return {**base, "choices": choices, "usage": usage, **more}
 
 
-TOLD = {"prompt_tokens": 1200, "completion_tokens": 150, "total_tokens": 1350, "prompt_tokens_details": {"cached_tokens": 1024}}
+TOLD = {
+    "prompt_tokens": 1200,
+    "completion_tokens": 150,
+    "total_tokens": 1350,
+    "prompt_tokens_details": {"cached_tokens": 1024},
+}
 """The usual usage, as chat completions spell it."""
 
 
 def events(*data: Any, end: str = "\n\n") -> bytes:
     """Server-sent events; texts go as they are."""
     return b"".join(
-        b"data: " + (item if isinstance(item, str) else json.dumps(item)).encode() + end.encode() for item in data
+        b"data: " + (item if isinstance(item, str) else json.dumps(item)).encode() + end.encode()
+        for item in data
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 
 import httpx2
+import openai
 import pytest
-from intercept.kit import ASK, USUAL
 from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
 
 import farthing
 from farthing import FarthingError, Meter
+from farthing.testing import Reply
+from intercept.kit import ASK, USUAL
 
 
 def _follow(client):
@@ -125,7 +127,6 @@ def test_a_client_that_cannot_change_its_class_is_metered_on_the_instance(kit):
 
 
 def test_an_instance_that_is_metered_books_a_failure_that_may_have_cost_money(kit):
-    from farthing.testing import Reply
 
     base = type(kit.plain())
 
@@ -183,3 +184,26 @@ def test_a_disabled_meter_wraps_and_writes_nothing(kit, tmp_path):
     answer = kit.run(client.chat.completions.create(**ASK))
     assert off.receipt(answer).cost is None
     assert not (tmp_path / "off.db").exists()
+
+
+@pytest.mark.one_colour("the module's own client is a synchronous one")
+def test_the_client_of_the_module_is_metered(provider, meter, monkeypatch):
+    monkeypatch.setattr(openai, "api_key", "k")
+    monkeypatch.setattr(openai, "base_url", provider.base_url)
+    monkeypatch.setattr(openai, "_client", None)
+    meter.wrap(openai._load_client())
+    openai.chat.completions.create(**ASK)
+    assert [row["cost_nano"] for row in meter.engine.ledger.calls()] == [USUAL]
+    openai._client.close()
+
+
+def test_a_client_on_the_older_http_library_is_metered(kit):
+    httpx = pytest.importorskip("httpx")
+    http = kit.pick(httpx.Client, httpx.AsyncClient)()
+    client = kit.client(options={"http_client": http})
+    assert all(
+        chunk.choices for chunk in kit.items(kit.run(client.chat.completions.create(**ASK, stream=True)))
+    )
+    with kit.inside(kit.run(client.chat.completions.create(**ASK, stream=True))) as stream:
+        next(kit.items(stream))
+    assert next(row.cost_nano for row in kit.rows()) == USUAL

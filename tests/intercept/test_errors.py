@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import socket
 
+import httpx2
 import openai
 import pytest
-from intercept.kit import ASK, USUAL, Wire
 
 from farthing import InsufficientCredits
 from farthing.testing import Reply
+from intercept.kit import ASK, USUAL, Wire
+
+SOON = httpx2.Timeout(30, read=0.2)
 
 
 def _fails(kit, client, error):
@@ -49,7 +52,7 @@ def test_a_connection_that_is_refused_costs_nothing(kit):
 
 def test_a_read_timeout_may_have_cost_the_hold(kit):
     kit.provider.hold()
-    _fails(kit, kit.client(options={"timeout": 0.3}), openai.APITimeoutError)
+    _fails(kit, kit.client(options={"timeout": SOON}), openai.APITimeoutError)
     kit.provider.release()
     row = kit.row()
     assert (row.outcome, row.error) == ("unknown", "APITimeoutError")
@@ -61,7 +64,7 @@ def test_what_the_caller_was_handling_does_not_make_a_timeout_free(kit):
         port = listener.getsockname()[1]
     nowhere = kit.plain(f"http://127.0.0.1:{port}/v1")
     kit.provider.hold()
-    client = kit.client(options={"timeout": 0.3})
+    client = kit.client(options={"timeout": SOON})
     try:
         kit.run(nowhere.chat.completions.create(**ASK))
     except openai.APIConnectionError:
@@ -70,7 +73,9 @@ def test_what_the_caller_was_handling_does_not_make_a_timeout_free(kit):
     assert kit.row().outcome == "unknown"
 
 
-@pytest.mark.parametrize("reply", [Reply(no_answer=True), Reply(die_after=0)], ids=["no answer", "half a body"])
+@pytest.mark.parametrize(
+    "reply", [Reply(no_answer=True), Reply(die_after=0)], ids=["no answer", "half a body"]
+)
 def test_an_answer_that_is_cut_may_have_cost_the_hold(kit, reply):
     kit.provider.script(reply)
     _fails(kit, kit.client(), openai.APIConnectionError)
@@ -122,7 +127,6 @@ def test_a_stream_is_refused_before_anything_is_sent(kit):
 
 @pytest.mark.one_colour("the hook is the same; the pool is the client's own")
 def test_a_pool_without_a_free_connection_costs_nothing(provider, meter):
-    import httpx2
 
     http = httpx2.Client(limits=httpx2.Limits(max_connections=1), timeout=httpx2.Timeout(5, pool=0.1))
     with openai.OpenAI(base_url=provider.base_url, api_key="k", max_retries=0, http_client=http) as client:

@@ -6,10 +6,11 @@ import json
 from decimal import Decimal
 
 import pytest
-from intercept.kit import ASK, USUAL
+from openai import AsyncStream, Stream
 
 from farthing import Budget, InsufficientCredits, Meter
 from farthing.testing import Reply
+from intercept.kit import ASK, USUAL
 
 STREAM = {**ASK, "stream": True}
 
@@ -130,7 +131,9 @@ def test_the_callers_body_is_not_touched(kit):
     mine = {"model": "gpt-4o", "messages": ASK["messages"], "stream": True}
     before = json.dumps(mine)
     client = kit.client(budget="$0.10/day")
-    stream = kit.run(client.post("/chat/completions", body=mine, cast_to=object, stream=True, stream_cls=_stream(kit)))
+    stream = kit.run(
+        client.post("/chat/completions", body=mine, cast_to=object, stream=True, stream_cls=_stream(kit))
+    )
     list(kit.items(stream))
     assert json.dumps(mine) == before
     sent = kit.provider.requests[0].body
@@ -139,7 +142,6 @@ def test_the_callers_body_is_not_touched(kit):
 
 
 def _stream(kit):
-    from openai import AsyncStream, Stream
 
     return kit.pick(Stream[object], AsyncStream[object])
 

@@ -6,12 +6,12 @@ import logging
 import os
 
 import pytest
-from intercept.kit import ASK, USUAL
 
 from farthing import Budget, LedgerError, Meter, Unmeterable
 from farthing.errors import LedgerFull
 from farthing.intercept import clients
 from farthing.testing import Reply
+from intercept.kit import ASK, USUAL
 
 STREAM = {**ASK, "stream": True}
 
@@ -57,7 +57,9 @@ def test_an_end_that_cannot_be_booked_is_booked_later(kit, ask, caplog, monkeypa
 def test_what_is_overdue_is_booked_at_the_close(kit, ask, monkeypatch, ledger_path):
     client = kit.client()
     with monkeypatch.context() as broken:
-        broken.setattr(kit.meter.engine.ledger, "settle", lambda *a, **k: (_ for _ in ()).throw(LedgerFull("no room")))
+        broken.setattr(
+            kit.meter.engine.ledger, "settle", lambda *a, **k: (_ for _ in ()).throw(LedgerFull("no room"))
+        )
         assert ask(client) == TEXT
     kit.meter.close()
     with Meter(ledger_path) as again:
@@ -100,11 +102,12 @@ def test_a_call_that_cannot_be_prepared_is_not_sent_under_a_hard_budget(kit, mon
 def test_a_ledger_that_moves_between_reserve_and_settle(kit, caplog, ledger_path):
     client = kit.client()
     kit.meter.warm()
-    kit.provider.script(lambda request: os.rename(ledger_path, ledger_path.with_suffix(".moved")))
+    moved = ledger_path.with_suffix(".moved")
+    kit.provider.script(lambda request: ledger_path.rename(moved) and None)
     assert kit.run(client.chat.completions.create(**ASK)).choices
     assert len(_lines(caplog)) == 1
     kit.provider.script(lambda request: None)
-    os.rename(ledger_path.with_suffix(".moved"), ledger_path)
+    moved.rename(ledger_path)
     kit.run(client.chat.completions.create(**ASK))
     assert [row.cost_nano for row in kit.rows()] == [USUAL, USUAL]
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import subprocess
+import sys
 
 import pytest
-from intercept.kit import ASK
 
 from farthing import FarthingError
 from farthing.intercept import clients
 from farthing.testing import Reply
+from intercept.kit import ASK
 
-PROMPT, ANSWER, KEY = "zebra-prompt-4711", "zebra-answer-4712", "sk-zebra-key-4713"
+PROMPT, ANSWER, KEY = "zebra prompt 4711", "zebra answer 4712", "sk-zebra-key-4713"
 
 
 def _ask(kit, client, **more):
@@ -26,7 +28,13 @@ def _ask(kit, client, **more):
 
 def test_neither_text_nor_key_is_found_anywhere(kit, ledger_path, caplog, monkeypatch):
     caplog.set_level(logging.DEBUG, logger="farthing")
-    usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3, "note": ANSWER, "odd": {"text": ANSWER}}
+    usage = {
+        "prompt_tokens": 1,
+        "completion_tokens": 2,
+        "total_tokens": 3,
+        "note": ANSWER,
+        "odd": {"text": ANSWER},
+    }
     kit.provider.script(
         Reply(ANSWER),
         Reply(ANSWER, usage=usage),
@@ -64,8 +72,6 @@ def test_neither_text_nor_key_is_found_anywhere(kit, ledger_path, caplog, monkey
 
 def _copies(ledger_path):
     """Copies of the ledger and its log, made by another process: no code here opens a live ledger itself."""
-    import subprocess
-    import sys
 
     code = "import sys, shutil; [shutil.copy(p, p + '.copy') for p in sys.argv[1:]]"
     live = [path for path in ledger_path.parent.iterdir() if path.name.startswith(ledger_path.name)]

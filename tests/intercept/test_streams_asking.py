@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from intercept.kit import ASK, TOLD, USUAL, chunk, events
 
+from farthing import Meter
 from farthing.testing import Reply
+from intercept.kit import ASK, TOLD, USUAL, chunk, events
 
 STREAM = {**ASK, "stream": True}
 
@@ -15,17 +16,26 @@ def _asked(kit, number=0):
 
 
 def test_usage_is_asked_for_and_its_chunk_is_swallowed(kit):
-    unmetered = [c.choices[0].delta.content for c in kit.items(kit.run(kit.plain().chat.completions.create(**STREAM)))]
+    unmetered = [
+        c.choices[0].delta.content for c in kit.items(kit.run(kit.plain().chat.completions.create(**STREAM)))
+    ]
     stream = kit.run(kit.client().chat.completions.create(**STREAM))
     assert [c.choices[0].delta.content for c in kit.items(stream)] == unmetered
     assert (_asked(kit, 0), _asked(kit, 1)) == (None, {"include_usage": True})
     row = kit.row()
-    assert (row.outcome, row.usage_source, row.cost_nano, row.counted_nano) == ("complete", "reported", USUAL, USUAL)
+    assert (row.outcome, row.usage_source, row.cost_nano, row.counted_nano) == (
+        "complete",
+        "reported",
+        USUAL,
+        USUAL,
+    )
     assert kit.meter.receipt(stream).id == row.id
 
 
 def test_a_streamed_completion_is_asked_too(kit):
-    stream = kit.run(kit.client().completions.create(model="gpt-4o", prompt="hi", max_tokens=2_000, stream=True))
+    stream = kit.run(
+        kit.client().completions.create(model="gpt-4o", prompt="hi", max_tokens=2_000, stream=True)
+    )
     assert all(c.choices for c in kit.items(stream))
     assert _asked(kit) == {"include_usage": True}
     assert kit.row().cost_nano == USUAL
@@ -60,7 +70,6 @@ def test_stream_options_in_extra_body_are_the_callers(kit):
 
 
 def test_a_meter_may_leave_streams_alone(kit, tmp_path):
-    from farthing import Meter
 
     with Meter(tmp_path / "l.db", inject_usage=False) as quiet:
         client = quiet.wrap(kit.plain())
@@ -70,7 +79,9 @@ def test_a_meter_may_leave_streams_alone(kit, tmp_path):
 
 
 def test_responses_are_never_asked(kit):
-    stream = kit.run(kit.client().responses.create(model="gpt-4o", input="hi", max_output_tokens=2_000, stream=True))
+    stream = kit.run(
+        kit.client().responses.create(model="gpt-4o", input="hi", max_output_tokens=2_000, stream=True)
+    )
     kinds = [event.type for event in kit.items(stream)]
     assert kinds[-1] == "response.completed"
     assert _asked(kit) is None
@@ -113,7 +124,9 @@ def test_a_first_chunk_without_choices_is_not_swallowed(kit):
 
 def test_the_last_usage_wins_and_none_is_summed(kit):
     small = {"prompt_tokens": 1200, "completion_tokens": 1, "total_tokens": 1201}
-    kit.provider.script(Reply(events=[chunk("a", usage=small), chunk("b", usage=small), chunk(finish="stop", usage=TOLD)]))
+    kit.provider.script(
+        Reply(events=[chunk("a", usage=small), chunk("b", usage=small), chunk(finish="stop", usage=TOLD)])
+    )
     list(kit.items(kit.run(kit.client().chat.completions.create(**STREAM))))
     assert (kit.row().output_tokens, kit.row().cost_nano) == (150, USUAL)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gzip
 
 import pytest
-from intercept.kit import ASK, TOLD, USUAL, Wire, chunk, events
 
 from farthing.testing import Reply
+from intercept.kit import ASK, TOLD, USUAL, Wire, chunk, events
 
 STREAM = {**ASK, "stream": True}
 PIECES = [chunk("a farthing "), chunk("is a quarter "), chunk("of a penny"), chunk(finish="stop")]
@@ -38,7 +38,9 @@ def test_pieces_of_any_size(kit, size, end):
     body = events(*ALL, "[DONE]", end=end)
 
     def script(sock):
-        sock.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        sock.sendall(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
         for start in range(0, len(body), size):
             piece = body[start : start + size]
             sock.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
@@ -87,7 +89,9 @@ def test_a_server_that_dies_in_mid_body_may_have_billed_it(kit):
 
 def test_a_server_that_dies_after_the_usage_has_billed_what_it_said(kit):
     def script(sock):
-        sock.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        sock.sendall(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
         body = events(*ALL)
         sock.sendall(b"%x\r\n%s\r\n" % (len(body), body))
 
@@ -110,7 +114,9 @@ def test_an_error_event_may_have_been_billed(kit):
 
 def test_a_failed_response_may_have_been_billed(kit):
     kit.provider.script(Reply(end="failed", usage=None))
-    stream = kit.run(kit.client().responses.create(model="gpt-4o", input="hi", max_output_tokens=900, stream=True))
+    stream = kit.run(
+        kit.client().responses.create(model="gpt-4o", input="hi", max_output_tokens=900, stream=True)
+    )
     list(kit.items(stream))
     assert (kit.row().outcome, kit.row().counted_nano) == ("unknown", kit.row().held_nano)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback
 
 import openai
 import pytest
-from intercept.kit import ASK
 
 from farthing.testing import FakeProvider, Reply
+from intercept.kit import ASK
 
 STREAM = {**ASK, "stream": True}
 
@@ -23,7 +24,7 @@ SCENARIOS = {
     "responses stream": lambda kit, c: list(
         kit.items(kit.run(c.responses.create(model="gpt-4o", input="hi", stream=True)))
     ),
-    "manager": lambda kit, c: _managed(kit, c),
+    "manager": lambda *given: _managed(*given),  # noqa: PLW0108  it is defined below
 }
 
 LISTED = {"chat stream": {"stream_options"}, "manager": {"stream_options"}}
@@ -110,7 +111,9 @@ def test_errors_are_the_same(kit, name, reply):
     assert "During handling" not in "".join(traceback.format_exception(metered)).split("openai.")[0]
 
 
-@pytest.mark.parametrize("reply", [Reply(die_after=1, piecewise=True), Reply(error_event=True)], ids=["died", "error"])
+@pytest.mark.parametrize(
+    "reply", [Reply(die_after=1, piecewise=True), Reply(error_event=True)], ids=["died", "error"]
+)
 def test_errors_in_mid_stream_are_the_same(kit, reply):
     def fail(kit, client):
         with pytest.raises(Exception) as caught:  # noqa: PT011  whichever it is
@@ -158,7 +161,6 @@ def test_a_stream_has_no_receipt_before_it_ends(kit):
 
 
 def test_methods_keep_their_kind_and_signature(kit):
-    import inspect
 
     plain, metered = kit.plain(), kit.client()
     for name in ("request", "copy", "with_options"):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 
 import pytest
-from intercept.kit import ASK
 
 from farthing import Meter, UnpricedModel
+from intercept.kit import ASK
 
 NEW = {**ASK, "model": "farthing-9000"}
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 
 import httpx2
 import pytest
-from intercept.kit import ASK, USUAL
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel
+
+from farthing import Unmeterable
+from farthing.testing import Reply
+from intercept.kit import ASK, USUAL
 
 BODY = {"model": "gpt-4o", "messages": ASK["messages"], "max_tokens": 2_000}
 
@@ -55,7 +59,6 @@ class Word(BaseModel):
 
 @pytest.mark.parametrize("resource", ["chat", "responses"])
 def test_parse_gives_the_parsed_object_and_its_receipt(kit, resource):
-    from farthing.testing import Reply
 
     kit.provider.script(Reply('{"word": "groat"}'))
     client = kit.client()
@@ -63,7 +66,9 @@ def test_parse_gives_the_parsed_object_and_its_receipt(kit, resource):
         answer = kit.run(client.chat.completions.parse(**ASK, response_format=Word))
         assert answer.choices[0].message.parsed == Word(word="groat")
     else:
-        answer = kit.run(client.responses.parse(model="gpt-4o", input="hi", max_output_tokens=2_000, text_format=Word))
+        answer = kit.run(
+            client.responses.parse(model="gpt-4o", input="hi", max_output_tokens=2_000, text_format=Word)
+        )
         assert answer.output_parsed == Word(word="groat")
     assert kit.row().cost_nano == USUAL
     assert kit.meter.receipt(answer).cost == Decimal("0.00322")
@@ -109,11 +114,27 @@ def test_a_request_of_the_low_level_client_is_metered(kit, cast_to):
 
 
 def test_what_costs_nothing_leaves_no_row(kit):
-    from farthing.testing import Reply
 
     kit.provider.script(Reply(body={"object": "list", "data": []}))
     kit.run(kit.client().models.list())
     assert kit.rows() == []
+
+
+def test_a_body_that_cannot_be_read_is_sent_unmetered_with_a_word(kit, caplog):
+    ask = {"content": json.dumps(BODY).encode(), "cast_to": object}
+    client = kit.client()
+    for _ in range(2):
+        kit.run(client.post("/chat/completions", **ask))
+    assert kit.rows() == []
+    (line,) = [r for r in caplog.records if r.name == "farthing"]
+    assert "not metered" in line.getMessage()
+
+
+def test_a_body_that_cannot_be_read_is_not_sent_under_a_hard_budget(kit):
+    client = kit.client(budget="$5/day")
+    with pytest.raises(Unmeterable):
+        kit.run(client.post("/chat/completions", content=json.dumps(BODY).encode(), cast_to=object))
+    assert kit.provider.requests == []
 
 
 def test_several_choices_are_held_for(kit):

@@ -37,7 +37,13 @@ def test_the_same_configure_again_does_nothing_and_another_one_replaces_and_says
 
 def test_a_configure_that_makes_no_sense_changes_nothing(tmp_path):
     first = farthing.configure(ledger=tmp_path / "one.db")
-    for wrong in ({"budget": "€5"}, {"colour": "red"}, {"on_tight": "squeeze"}, {"account": 5}, {"prices": 3}):
+    for wrong in (
+        {"budget": "€5"},
+        {"colour": "red"},
+        {"on_tight": "squeeze"},
+        {"account": 5},
+        {"prices": 3},
+    ):
         with pytest.raises(FarthingError):
             farthing.configure(**wrong)
     assert farthing.default_meter() is first
@@ -107,6 +113,8 @@ def test_importing_farthing_opens_and_loads_nothing(tmp_path):
         "heavy = {'genai_prices', 'tiktoken', 'sqlite_utils', 'rich', 'click', 'starlette', 'sqlite3'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
     assert done.stdout.strip() == "[]"
     assert list(tmp_path.iterdir()) == []

@@ -23,6 +23,7 @@ from farthing import (
     Scope,
     Usage,
 )
+from farthing.answers import BudgetState, Spend, Summary
 from farthing.testing import FakeClock, FakeIds, FakeProvider
 
 # -- clients keep their type -------------------------------------------------------------------------
@@ -161,6 +162,19 @@ async def ascopes() -> None:
     assert_type(await farthing.arecord(model="gpt-4o", usage={"input_tokens": 1}), Receipt)
     assert_type(await farthing.areserve(model="gpt-4o", amount="0.5"), Hold)
     await meter.aclose()
+
+
+def reports() -> None:
+    assert_type(farthing.reports.spend(by=("day", "model")), list[Spend])
+    assert_type(meter.reports.top(n=3)[0].cost, Decimal | None)
+    assert_type(farthing.reports.summary(), Summary)
+    assert_type(farthing.reports.budgets(), list[BudgetState])
+    for receipt in farthing.reports.records(account="acme"):
+        assert_type(receipt, Receipt)
+
+
+async def areports() -> None:
+    assert_type(await farthing.reports.aspend(by="account"), list[Spend])
 
 
 def holds() -> None:

@@ -22,7 +22,8 @@ def span(start: Edge, end: Edge) -> tuple[int | None, int | None]:
         InvalidUsage: for a naive datetime, anything that is no date, or an end before the start.
     """
     first, after = _instant(start, "start"), _instant(end, "end", last=True)
-    if first is not None and after is not None and after < first:
+    least = 0 if isinstance(end, datetime) else 1  # a day has at least a nanosecond
+    if first is not None and after is not None and after < first + least:
         raise InvalidUsage(f"end must not be before start; got {start} and {end}")
     return first, after
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -14,7 +15,6 @@ from farthing.cli.doctor import doctor
 from farthing.cli.importing import importing
 from farthing.cli.prices import prices
 from farthing.cli.report import report
-from farthing.cli.text import one_line
 from farthing.cli.told import Told, told
 
 __all__ = ["app"]
@@ -30,12 +30,14 @@ class _App(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  whatever it is, it is told
+        except (Exception, KeyboardInterrupt) as error:
             raise told(error) from error
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(self, *args: Any, **extra: Any) -> Any:
+        standalone = extra.pop("standalone_mode", True)
+        run: Callable[..., Any] = super().main
         try:
-            status = super().main(*args, standalone_mode=False, **extra)
+            status = run(*args, standalone_mode=False, **extra)
         except click.UsageError as error:
             path = error.ctx.command_path if error.ctx is not None else "farthing"
             Told(f"{error.format_message()} (see `{path} --help`)").show()
@@ -45,7 +47,7 @@ class _App(click.Group):
             status = error.exit_code
         except click.Abort:
             status = told(KeyboardInterrupt()).exit_code
-        if not standalone_mode:
+        if not standalone:
             return status
         sys.exit(status)
 

@@ -35,7 +35,7 @@ def budget(ctx: click.Context) -> None:
 @budget.command("list")
 @output_options
 def list_(ledger: str | None, form: str | None) -> None:
-    """Where every budget stands now.
+    """Where every budget stands now; instants are in UTC.
 
     Also those that programs attached to their clients and functions, by their identity.
     """
@@ -109,9 +109,11 @@ def _checked(name: str, limit: str, old: dict[str, Any], fields: dict[str, Any])
         parsed = Budget.parse(limit, name=name)
         period = parsed.period if "/" in limit else None
         if period == "run":
-            raise InvalidBudget("a standing budget is not of a run: choose hour, day, week, month or total")
+            raise click.UsageError(
+                "a standing budget is not of a run: choose hour, day, week, month or total"
+            )
         if period is not None and fields.get("period", period) != period:
-            raise InvalidBudget(f"{limit!r} says {period} and --period says {fields['period']}")
+            raise click.UsageError(f"{limit!r} says {period} and --period says {fields['period']}")
         stated = {"period": period} if period is not None else {}
         merged = {"period": "month"} | old | fields | stated | {"name": name, "limit": parsed.limit}
         if merged["period"] != "month" and old.get("period") != merged["period"]:
@@ -123,21 +125,23 @@ def _checked(name: str, limit: str, old: dict[str, Any], fields: dict[str, Any])
 
 def _sheet(rows: Sequence[BudgetState], title: str = "") -> Sheet:
     columns = [
-        Column("Budget", lambda row: f"{row.name} [{row.key}]" if row.key else row.name),
-        Column("Binds", _binds),
+        Column("Budget", _name),
         Column("Limit", lambda row: f"{usd(row.limit)}{_period(row)}", number=True),
-        Column("Spent", lambda row: usd(row.spent), number=True),
+        Column("Spent", lambda row: f"{'~' if row.uncertain else ''}{usd(row.spent)}", number=True),
         Column("Left", lambda row: usd(row.remaining), number=True),
         Column("Used", lambda row: f"{row.used_percent}%", number=True),
-        Column("State", lambda row: row.state),
-        Column("Resets (UTC)", lambda row: _until(row.resets_at), number=True),
+        Column("Resets", lambda row: _until(row.resets_at), whole=True),
     ]
     if any(row.held for row in rows):
-        columns.insert(4, Column("Held", lambda row: usd(row.held), number=True))
-    if all(_binds(row) == "all" for row in rows):
-        del columns[1]
-    uncertain = sum(row.uncertain for row in rows)
-    note = f"{usd(uncertain)} of what is spent is for calls whose end is not certain." if uncertain else ""
+        columns.insert(3, Column("Held", lambda row: usd(row.held), number=True))
+    if any(row.state != "ok" for row in rows):
+        columns.insert(-1, Column("", lambda row: "" if row.state == "ok" else row.state))
+    uncertain = any(row.uncertain for row in rows)
+    note = (
+        "~ Some calls have no certain end: they count as the most that they may have cost."
+        if uncertain
+        else ""
+    )
     return Sheet(
         fields=_FIELDS,
         columns=columns,
@@ -148,10 +152,16 @@ def _sheet(rows: Sequence[BudgetState], title: str = "") -> Sheet:
     )
 
 
-def _binds(row: BudgetState) -> str:
+def _name(row: BudgetState) -> str:
+    """With what it binds, unless that is all."""
     if row.budget is None:
-        return "attached"
-    return ", ".join(f"{name}={value}" for name, value in _filters(row.budget).items()) or "all"
+        told = ["attached"]
+    else:
+        told = [f"{name}={value}" for name, value in _filters(row.budget).items()]
+        told += ["soft"] if row.budget.mode == "soft" else []
+    key = f" [{row.key}]" if row.key else ""
+    binds = f" ({', '.join(told)})" if told else ""
+    return f"{row.name}{key}{binds}"
 
 
 def _filters(budget: Budget) -> dict[str, str]:
@@ -171,7 +181,9 @@ def _seconds(period: Any) -> str:
 
 
 def _until(instant: datetime | None) -> str:
-    return "never" if instant is None else f"{instant:%Y-%m-%d %H:%M}"
+    if instant is None:
+        return "never"
+    return f"{instant:%Y-%m-%d}" if not (instant.hour or instant.minute) else f"{instant:%Y-%m-%d %H:%M}"
 
 
 def _iso(instant: datetime | None) -> str | None:
@@ -179,8 +191,7 @@ def _iso(instant: datetime | None) -> str | None:
 
 
 def _of(name: str) -> Field:
-    camel = name.split("_")[0] + "".join(part.capitalize() for part in name.split("_")[1:])
-    return Field(camel, lambda row: None if row.budget is None else getattr(row.budget, name))
+    return Field(name, lambda row: None if row.budget is None else getattr(row.budget, name))
 
 
 _FIELDS: Final = [

@@ -68,7 +68,7 @@ def _tokens(row: Receipt, name: str) -> str:
 
 
 _COLUMNS = [
-    Column("Started (UTC)", lambda row: f"{row.started_at:%Y-%m-%d %H:%M:%S}", number=True),
+    Column("Started (UTC)", lambda row: f"{row.started_at:%Y-%m-%d %H:%M:%S}", whole=True),
     Column("Account", lambda row: row.account),
     Column("Model", lambda row: row.model or row.requested_model or "unknown"),
     Column("Input", lambda row: _tokens(row, "input_tokens"), number=True),
@@ -104,7 +104,9 @@ _FIELDS = [
     Field("costSource", lambda row: row.cost_source),
     Field("cappedAt", lambda row: row.capped_at),
     Field("fallbackFrom", lambda row: row.fallback_from),
-    Field("durationMs", lambda row: None if row.duration is None else row.duration / timedelta(milliseconds=1)),
+    Field(
+        "durationMs", lambda row: None if row.duration is None else row.duration / timedelta(milliseconds=1)
+    ),
     Field("requestId", lambda row: row.request_id),
     Field("responseId", lambda row: row.response_id),
     Field("transactionId", lambda row: row.transaction_id),

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 __all__ = ["When", "instant", "midnight"]
+
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[date | datetime]
+else:
+    _ParamType = click.ParamType
 
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -31,7 +36,7 @@ def instant(text: str) -> date | datetime:
     return at
 
 
-class When(click.ParamType):
+class When(_ParamType):
     """A date or an instant on the command line."""
 
     name = "date"

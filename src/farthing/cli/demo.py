@@ -16,8 +16,8 @@ __all__ = ["demo"]
 def demo(ledger: str | None) -> None:
     """Show what farthing does, in a few seconds.
 
-    Without a key and without a network: a pretended provider answers on this machine. The calls go to a ledger
-    of their own, in a temporary folder unless --ledger names one.
+    Without a key and without a network: a pretended provider answers on this machine. The calls go to a
+    ledger of their own, in a temporary folder unless --ledger names one.
     """
     from farthing import demo as show  # noqa: PLC0415  it loads the SDK
 

@@ -31,7 +31,9 @@ def ledger_option(command: F) -> F:
 def output_options(command: F) -> F:
     """`--ledger`, `--json`, `--csv` and `--markdown`."""
     for form, what in (("markdown", "a Markdown table"), ("csv", "CSV"), ("json", "JSON, as in a pipe")):
-        command = click.option(f"--{form}", "form", flag_value=form, default=None, help=f"Print {what}.")(command)
+        command = click.option(f"--{form}", "form", flag_value=form, default=None, help=f"Print {what}.")(
+            command
+        )
     return ledger_option(command)
 
 

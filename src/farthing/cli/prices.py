@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["prices"]
 
-_PER: Final = {"web_search": 1_000, "request": 1, "second": 1, "image": 1}
-"""Units of which a price is stated for so many; all others are tokens or characters, by the million."""
+_SINGLE: Final = frozenset({"web_search", "request", "second", "image"})
+"""Units whose price is stated for one; all others are tokens or characters, by the million."""
 
 _DIGITS: Final = Context(prec=30)
 
@@ -39,13 +38,15 @@ class _Price:
 
     @property
     def per(self) -> int:
-        return _PER.get(self.unit, 1_000_000)
+        return 1 if self.unit in _SINGLE else 1_000_000
 
     @property
     def usd(self) -> Decimal:
         """Exact where it has a last digit."""
-        amount = Fraction(self.pico) * self.per
-        return money.plain(_DIGITS.divide(Decimal(amount.numerator), Decimal(amount.denominator * money.PICO)))
+        pico = Fraction(self.pico) * self.per
+        if pico.denominator == 1:
+            return money.usd_from_pico(pico.numerator)
+        return _DIGITS.divide(Decimal(pico.numerator), Decimal(pico.denominator * money.PICO))
 
 
 @click.group(invoke_without_command=True)
@@ -69,21 +70,16 @@ def show(
     Exit status 1 if nobody knows them.
     """
     from farthing.meter.meter import Meter  # noqa: PLC0415  help needs none of it
+    from farthing.quote import instant_ns  # noqa: PLC0415
 
     found = stated(ledger)
     own = found["prices"].value if "prices" in found else None
-    catalog = Meter(":memory:", prices=own).engine.catalog
-    instant = None if at is None else midnight(at)
-    rates = catalog.rates(model, provider=provider, at_ns=_nanoseconds(instant))
+    engine = Meter(":memory:", prices=own).engine
+    at_ns = instant_ns(None if at is None else midnight(at), engine.clock.time_ns())
+    rates = engine.catalog.rates(model, provider=provider, at_ns=at_ns)
     emit(_sheet(model, rates), form)
     if rates.status == "unpriced":
-        raise Told(f"no price is known: {'; '.join(rates.notes) or model}")
-
-
-def _nanoseconds(instant: datetime | None) -> int:
-    from farthing.quote import instant_ns  # noqa: PLC0415  help needs none of it
-
-    return instant_ns(instant, time.time_ns())
+        raise Told(f"no price is known of {model!r}: {'; '.join(rates.notes) or 'nobody states one'}")
 
 
 def _sheet(model: str, rates: Rates) -> Sheet:
@@ -93,16 +89,19 @@ def _sheet(model: str, rates: Rates) -> Sheet:
     columns = [
         Column("Unit", lambda row: row.unit.replace("_", " ")),
         Column("USD", lambda row: f"{row.usd:f}", number=True),
-        Column("For", lambda row: f"{row.per:,}", number=True),
+        Column("Per", lambda row: f"{row.per:,}", number=True),
     ]
     if rates.bands:
-        columns.append(Column("Above input tokens", lambda row: f"{row.above:,}" if row.above else "", number=True))
+        columns.append(
+            Column("Above input tokens", lambda row: f"{row.above:,}" if row.above else "", number=True)
+        )
+    known = rates.status != "unpriced"
     return Sheet(
         fields=_FIELDS,
         columns=columns,
         rows=rows,
-        title=f"{rates.model or model} at {rates.provider or 'nobody known'}: {rates.status}",
-        notes=[f"Source: {rates.source or 'none'}{_when(rates)}", *rates.notes],
+        title=f"{rates.model} at {rates.provider or 'any provider'}: {rates.status}" if known else "",
+        notes=[f"Source: {rates.source}{_when(rates)}", *rates.notes] if known else [],
         document={
             "model": rates.model or model,
             "provider": rates.provider,

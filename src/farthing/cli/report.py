@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -12,6 +12,7 @@ from farthing.cli.dates import When
 from farthing.cli.options import opened, output_options
 from farthing.cli.sheet import Column, Field, Sheet, emit, money_fields
 from farthing.cli.text import usd
+from farthing.errors import InvalidUsage
 
 if TYPE_CHECKING:
     from farthing.answers import Spend
@@ -36,6 +37,7 @@ _PERIODS: Final = frozenset({"day", "week", "month"})
 @click.option("--account", help="Calls of this account only.")
 @output_options
 def report(
+    *,
     by: tuple[str, ...],
     since: date | datetime | None,
     until: date | datetime | None,
@@ -50,13 +52,18 @@ def report(
     """
     by = tuple(dict.fromkeys(by))
     with opened(ledger) as meter:
-        ask = {"start": since, "end": until, "account": account}
-        rows = meter.reports.spend(by, **ask)  # type: ignore[arg-type]  of the right type each
+        try:
+            rows = meter.reports.spend(by, start=since, end=until, account=account)
+        except InvalidUsage:  # all else has been checked
+            raise click.UsageError("--until is before --since") from None
         if not _PERIODS & set(by):
             rows.sort(key=lambda row: (row.cost is None, -(row.cost or 0)))
-        total = meter.reports.spend((), **ask)  # type: ignore[arg-type]
+        total = meter.reports.spend((), start=since, end=until, account=account)[0]
         where = str(meter.ledger_path)
-    emit(_sheet(by, rows, total, _title(by, since, until, account), where), form)
+    sheet = _sheet(by, rows, total)
+    sheet.title = _title(by, since, until, account)
+    sheet.notes = [*_notes(total), f"Ledger: {where}"]
+    emit(sheet, form)
 
 
 def _title(
@@ -71,20 +78,19 @@ def _title(
     return " ".join(part for part in parts if part)
 
 
-def _sheet(by: Sequence[str], rows: Sequence[Spend], total: Sequence[Spend], title: str, where: str) -> Sheet:
-    groups = [Field(name, lambda row, name=name: row.group[name]) for name in by]
+def _sheet(by: Sequence[str], rows: Sequence[Spend], total: Spend) -> Sheet:
     columns = [
-        *(Column(name.capitalize(), lambda row, name=name: row.group[name] or "unknown") for name in by),
+        *(Column(name.capitalize(), _group(name, "unknown")) for name in by),
         Column("Calls", lambda row: f"{row.calls:,}", number=True),
         Column("Input", lambda row: f"{row.input_tokens:,}", number=True),
         Column("Cached", lambda row: f"{row.cached_tokens:,}", number=True),
         Column("Output", lambda row: f"{row.output_tokens:,}", number=True),
         Column("Cost", _cost, number=True),
     ]
-    texts = [column.of(total[0]) for column in columns[len(by) :]] if total and len(rows) > 1 else []
+    sums = [column.of(total) for column in columns[len(by) :]]
     return Sheet(
         fields=[
-            *groups,
+            *(Field(name, _group(name)) for name in by),
             Field("calls", lambda row: row.calls),
             Field("errors", lambda row: row.errors),
             Field("inputTokens", lambda row: row.input_tokens),
@@ -97,11 +103,13 @@ def _sheet(by: Sequence[str], rows: Sequence[Spend], total: Sequence[Spend], tit
         ],
         columns=columns,
         rows=rows,
-        title=title,
-        total=["Total", *[""] * (len(by) - 1), *texts] if texts else (),
-        notes=[*(_notes(total[0]) if total else ()), f"Ledger: {where}"],
+        total=["Total", *[""] * (len(by) - 1), *sums] if len(rows) > 1 else (),
         empty="No calls.",
     )
+
+
+def _group(name: str, unknown: Any = None) -> Callable[[Spend], Any]:
+    return lambda row: unknown if row.group[name] is None else row.group[name]
 
 
 def _cost(row: Spend) -> str:

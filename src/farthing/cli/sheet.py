@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from farthing.cli.text import exact_json, nano, plain
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 __all__ = ["Column", "Field", "Sheet", "emit", "money_fields"]
+
+_WIDEST: Final = 100_000
+_NARROWEST: Final = 12
+"""Characters of a name that stand together before it is broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +35,13 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """For people: a title, and the text of a row. `number` is aligned to the right and never broken."""
+    """For people: a title, and the text of a row. `number` is aligned to the right; like what is `whole` it
+    is never broken, let alone cut: half a number is a wrong one."""
 
     title: str
     of: Callable[[Any], str]
     number: bool = False
+    whole: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,7 +77,9 @@ def emit(sheet: Sheet, form: str | None) -> None:
         _table(sheet)
     elif form == "json":
         records = [{f.key: f.of(row) for f in sheet.fields} for row in sheet.rows]
-        click.echo(exact_json(records if sheet.document is None else sheet.document, ascii_only=not _unicode()))
+        click.echo(
+            exact_json(records if sheet.document is None else sheet.document, ascii_only=not _unicode())
+        )
     elif form == "csv":
         click.echo(_csv(sheet), nl=False)
     else:
@@ -92,7 +104,7 @@ def _csv_cell(value: Any) -> str:
         return value or ""
     if isinstance(value, Decimal):
         return format(value, "f")
-    return exact_json(value).replace("\n", "")
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _markdown(sheet: Sheet) -> str:
@@ -112,30 +124,43 @@ def _markdown_cell(text: str) -> str:
 
 
 def _table(sheet: Sheet) -> None:
-    from rich import box  # noqa: PLC0415  only where a person looks
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415  only where a person looks
+    from rich.measure import Measurement  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     console = Console(highlight=False, markup=False, emoji=False)
     if sheet.title:
         console.print(Text(plain(sheet.title), style="bold"))
     if sheet.rows:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
-        for column in sheet.columns:
-            table.add_column(
-                Text(column.title),
-                justify="right" if column.number else "left",
-                no_wrap=column.number,
-                overflow="fold",
-            )
-        for row in sheet.rows:
-            table.add_row(*(Text(plain(column.of(row))) for column in sheet.columns))
-        if sheet.total:
-            table.add_section()
-            table.add_row(*(Text(plain(cell), style="bold") for cell in sheet.total))
+        table = _grid(sheet)
+        least = Measurement.get(console, console.options.update(width=_WIDEST), table).minimum
+        console.width = max(console.width, least)  # a narrow terminal breaks the lines itself
         console.print(table)
     elif sheet.empty:
         console.print(Text(plain(sheet.empty)))
     for note in sheet.notes:
         console.print(Text(plain(note), style="dim"))
+
+
+def _grid(sheet: Sheet) -> Table:
+    from rich import box  # noqa: PLC0415  only where a person looks
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    lines = [[Text(plain(column.of(row))) for column in sheet.columns] for row in sheet.rows]
+    if sheet.total:
+        lines.append([Text(plain(cell), style="bold") for cell in sheet.total])
+    for column, cells in zip(sheet.columns, zip(*lines, strict=True), strict=True):
+        whole = column.number or column.whole
+        widest = max(cell.cell_len for cell in (Text(column.title), *cells))
+        table.add_column(
+            Text(column.title),
+            justify="right" if column.number else "left",
+            no_wrap=whole,
+            overflow="fold",
+            min_width=widest if whole else min(widest, _NARROWEST),
+        )
+    for line in lines:
+        table.add_row(*line)
+    return table

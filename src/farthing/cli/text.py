@@ -42,9 +42,12 @@ def _json(value: Any, line: str, *, ascii_only: bool) -> Iterator[str]:
     if isinstance(value, Decimal):
         yield format(value, "f")
     elif isinstance(value, Mapping) and value:
-        yield from _inside("{}", line, (
-            (f"{json.dumps(str(key), ensure_ascii=ascii_only)}: ", inner) for key, inner in value.items()
-        ), ascii_only=ascii_only)
+        yield from _inside(
+            "{}",
+            line,
+            ((f"{json.dumps(str(key), ensure_ascii=ascii_only)}: ", inner) for key, inner in value.items()),
+            ascii_only=ascii_only,
+        )
     elif isinstance(value, (list, tuple)) and value:
         yield from _inside("[]", line, (("", inner) for inner in value), ascii_only=ascii_only)
     else:

@@ -23,7 +23,12 @@ class Told(click.ClickException):
 
     def __init__(self, message: str, status: int = 1) -> None:
         super().__init__(message)
-        self.exit_code = status
+        self.status = status
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]
+        """What the command exits with."""
+        return self.status
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the line."""
@@ -42,6 +47,8 @@ def told(error: BaseException) -> Told:
         return Told(str(error), REFUSED)
     if isinstance(error, FarthingError):
         return Told(str(error))
+    if isinstance(error, ModuleNotFoundError):
+        return Told(f"the package {error.name!r} is missing: install farthing anew, with what it depends on")
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename is not None else ""
         return Told(f"{where}{error.strerror or type(error).__name__}")

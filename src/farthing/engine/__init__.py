@@ -6,6 +6,7 @@ from farthing.engine.core import Engine
 from farthing.engine.drivers import adrive, drive
 from farthing.engine.life import Answer, Deferred, Plan, Send, life
 from farthing.engine.receipts import receipt_of_row
+from farthing.engine.retries import again, may_be_lost
 
 __all__ = [
     "Answer",
@@ -17,11 +18,13 @@ __all__ = [
     "Plan",
     "Send",
     "adrive",
+    "again",
     "ahold",
     "drive",
     "entry_of",
     "hold",
     "life",
+    "may_be_lost",
     "reading_of",
     "receipt_of_row",
 ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from farthing import money, pricing, tokens
 from farthing.catalog import Catalog
-from farthing.engine.ends import cancels
+from farthing.engine.ends import cancels, outcome_of
 from farthing.guard import Held
 from farthing.ledger.store import Grant, Settlement
 from farthing.quote import Quote
@@ -24,12 +25,22 @@ __all__ = ["Call", "Settle"]
 
 
 class Settle:
-    """A wish to book the end of a call. `hurry`: nobody may wait for it."""
+    """A wish to book the end of a call, and to release what was `also` held for it. `hurry`: nobody may wait
+    for it."""
 
-    __slots__ = ("end", "grant", "hurry", "void")
+    __slots__ = ("also", "end", "grant", "hurry", "void")
 
-    def __init__(self, grant: Grant | None, end: Settlement, *, void: bool, hurry: bool = False) -> None:
+    def __init__(
+        self,
+        grant: Grant | None,
+        end: Settlement,
+        *,
+        void: bool,
+        hurry: bool = False,
+        also: Sequence[Grant] = (),
+    ) -> None:
         self.grant = grant
+        self.also = also
         self.end = end
         self.void = void
         self.hurry = hurry
@@ -41,10 +52,12 @@ class Call:
     __slots__ = (
         "__weakref__",
         "_once",
+        "also",
         "attempts",
         "base_url",
         "engine",
         "hold",
+        "lost",
         "pid",
         "quote",
         "request_id",
@@ -62,6 +75,8 @@ class Call:
         self.base_url = base_url
         self.server_known = server_known
         self.attempts = 0
+        self.lost = 0  # attempts before the last one that may have been billed
+        self.also: list[Grant] = []  # what was held for attempts after those
         self.request_id: str | None = None
         self.settlement: Settlement | None = None
         self.started_mono = engine.clock.monotonic_ns()
@@ -88,17 +103,40 @@ class Call:
         """What is to be booked, the first time; None afterwards and in a forked child."""
         if self.pid != os.getpid() or not self._once.acquire(blocking=False):
             return None
-        end = self._settlement(outcome, reading, seen, error)
+        end = self._plain(outcome, error)
+        try:
+            if reading is not None:
+                self._take_over(end, reading)
+            if outcome != "error":
+                self._figure(end, reading, seen)
+            if self.lost:
+                self._add_lost(end)
+        except Exception:
+            self.engine.bug("pricing a call")
+            end = self._uncertain(error)
         self.settlement = end
-        return Settle(self.hold.grant, end, void=outcome == "error", hurry=hurry)
+        return Settle(self.hold.grant, end, void=end.outcome == "error", hurry=hurry, also=self.also)
 
-    def _settlement(
-        self, outcome: str, reading: Reading | None, seen: str, error: BaseException | None
-    ) -> Settlement:
+    def rescue(self, error: BaseException) -> Settle | None:
+        """What is to be booked for a call that `error` broke off at any point: the end that it had already,
+        perhaps not booked, else the one that the error gives it."""
+        want = self.finish(outcome_of(error, sent=self.attempts > 0), error=error)
+        if want is None and self.pid == os.getpid():
+            end = self.settlement = self.settlement or self._uncertain(error)
+            want = Settle(self.hold.grant, end, void=end.outcome == "error", also=self.also)
+        return want
+
+    def _uncertain(self, error: BaseException | None) -> Settlement:
+        """An end of which nothing more is known than what was held for it."""
+        end = self._plain("unknown", error)
+        end.cost, end.counted, end.cost_source = None, self.hold.held, "unpriced"
+        return end
+
+    def _plain(self, outcome: str, error: BaseException | None) -> Settlement:
+        """An end that cost nothing."""
         asked = self.hold.reservation
-        held = self.hold.held
         clock = self.engine.clock
-        end = Settlement(
+        return Settlement(
             outcome=outcome,
             ended_ns=clock.time_ns(),
             duration_ns=max(clock.monotonic_ns() - self.started_mono, 0),
@@ -114,14 +152,18 @@ class Call:
             request_id=self.request_id,
             error=None if error is None else type(error).__name__,
         )
-        if reading is not None:
-            end.response_id = reading.response_id
-            end.service_tier = reading.service_tier
-            end.model = reading.model and self.engine.catalog.canonical(reading.model, asked.provider)
-            end.units = reading.units
-            end.raw = reading.raw
-        if outcome == "error":
-            return end
+
+    def _take_over(self, end: Settlement, reading: Reading) -> None:
+        provider = self.hold.reservation.provider
+        end.response_id = reading.response_id
+        end.service_tier = reading.service_tier
+        end.model = reading.model and self.engine.catalog.canonical(reading.model, provider)
+        end.units = reading.units
+        end.raw = reading.raw
+
+    def _figure(self, end: Settlement, reading: Reading | None, seen: str) -> None:
+        """What an end that may have been billed costs and counts."""
+        outcome, asked, held = end.outcome, self.hold.reservation, self.hold.held
         rates = self._rates(end)
         end.rates = rates
         flags: list[str] = [*rates.flags]
@@ -156,7 +198,17 @@ class Call:
             flags.append("cap_ignored")
             self.engine.quirks.ignores_cap(self.base_url, asked.model)
         end.flags = flags
-        return end
+
+    def _add_lost(self, end: Settlement) -> None:
+        """What the attempts may cost that the SDK gave up: the prompt each, and the hold is counted."""
+        lost = self.lost
+        if end.outcome == "error":  # the last attempt was not billed, but one before it may have been
+            end.outcome, lost = "unknown", lost - 1
+            self._figure(end, None, "")
+        each = self.hold.reservation.expected
+        end.cost = None if end.cost is None or each is None else end.cost + lost * each
+        end.counted += lost * self.hold.held
+        end.flags = [*end.flags, "lost_attempts"]
 
     def _rates(self, end: Settlement) -> Rates:
         """Rates of the model and tier that were served; of what was asked for where nobody knows those."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 import threading
@@ -21,7 +20,7 @@ from farthing.engine.quirks import Quirks
 from farthing.engine.receipts import Receipts
 from farthing.errors import LedgerError
 from farthing.guard import Guard, Refusal, Reload
-from farthing.ledger.store import Clock, Grant, Ledger, Reservation, Settlement, Short, Stale, StandingBudget
+from farthing.ledger.store import Clock, Grant, Ledger, Reservation, Short, Stale, StandingBudget
 from farthing.log import say_once
 from farthing.settings import Policies, Who
 
@@ -137,8 +136,8 @@ class Engine:
         say_once(
             ("bug", doing, name),
             logging.ERROR,
-            "farthing failed while %s (%s at %s:%s in %s); your program goes on, the call may be missing in the "
-            "ledger",
+            "farthing failed while %s (%s at %s:%s in %s); your program goes on, the call may be missing "
+            "in the ledger",
             doing,
             name,
             frame.filename,
@@ -177,10 +176,10 @@ class Engine:
         if want.grant is None:
             return
         try:
-            if self.ledger.writing_here():
+            if self.writing_here():
                 self._left.put(lambda: want)
                 return
-            self.ledger.settle(want.grant, want.end, void=want.void)
+            self._post(want)
             if self._overdue:
                 self._retry()
         except LedgerError as error:
@@ -199,6 +198,12 @@ class Engine:
             self._overdue.append(want)
             raise
 
+    def _post(self, want: Settle) -> None:
+        assert want.grant is not None  # noqa: S101  others are not booked
+        self.ledger.settle(want.grant, want.end, void=want.void)
+        for grant in want.also:
+            self.ledger.release(grant)
+
     def release(self, grant: Grant) -> None:
         """Give a hold back without leaving a row. Never raises."""
         try:
@@ -213,8 +218,7 @@ class Engine:
             except IndexError:  # another thread was faster
                 return
             try:
-                assert late.grant is not None  # noqa: S101  only those are kept
-                self.ledger.settle(late.grant, late.end, void=late.void)
+                self._post(late)
             except LedgerError:
                 self._overdue.appendleft(late)
                 return
@@ -238,32 +242,31 @@ class Engine:
         except Exception:  # it is a refusal all the same
             self.bug("counting a refusal")
 
-    def orphaned(self, grant: Grant) -> None:
-        """A reserve was committed for a call that will not be sent: its hold is voided."""
-        self.courier.post(lambda: self._void(grant))
+    def give_up(self, call_id: str) -> None:
+        """A call that may have been reserved will not be sent: its hold, if it has one, is voided."""
+        self.courier.post(lambda: self._give_up(call_id))
+
+    def _give_up(self, call_id: str) -> None:
+        try:
+            self.ledger.give_up(call_id)
+        except Exception:
+            self.bug("voiding a call that was not sent")
+
+    def rescue(self, call: Call, error: BaseException, *, hurry: bool) -> None:
+        """Book the end of a call whose course `error` broke off; booking it twice changes nothing."""
+        try:
+            want = call.rescue(error)
+            if want is not None and hurry:
+                self.courier.post(lambda: self.settle(want))
+            elif want is not None:
+                self.settle(want)
+        except Exception:
+            self.bug("booking a call that was broken off")
 
     def _left_behind(self, answer: object) -> None:
         """What the ledger answered to a task that has been cancelled meanwhile."""
         if isinstance(answer, Grant):
-            self.orphaned(answer)
-
-    def _void(self, grant: Grant) -> None:
-        end = Settlement(
-            outcome="error",
-            ended_ns=self.clock.time_ns(),
-            duration_ns=None,
-            cost=0,
-            counted=0,
-            cost_source="none",
-            usage=None,
-            usage_source="unknown",
-            rates=None,
-            error="CancelledError",
-        )
-        try:
-            self.ledger.settle(grant, end, void=True)
-        except Exception:
-            self.bug("voiding a cancelled call")
+            self.give_up(answer.reservation.id)
 
     # -- streams that nobody ends --------------------------------------------------------------------
 
@@ -274,6 +277,11 @@ class Engine:
     def unwatch(self, call: Call) -> None:
         """The stream has ended."""
         self._streams.pop(id(call), None)
+
+    def writing_here(self) -> bool:
+        """True if this thread is writing the ledger: then a collection is what runs us, and all it may do is
+        `leave`."""
+        return self._ledger is not None and self._ledger.writing_here()
 
     def leave(self, abandon: Callable[[], Settle | None]) -> None:
         """From a finalizer, which may run on a thread that holds any lock: only queue it."""
@@ -313,8 +321,12 @@ class Engine:
     async def awarm(self) -> None:
         """The same, once, without blocking an event loop; a ledger that cannot be opened is met later."""
         if not self._warm:
-            with contextlib.suppress(LedgerError):
+            try:
                 await self.courier.bring(self.warm, _ignore)
+            except LedgerError:
+                pass
+            except Exception:
+                self.bug("warming up")
 
     def _keep(self) -> None:
         if self._keeper is None:

@@ -75,7 +75,7 @@ class Courier:
         self._jobs.put((job, deliver))
 
     async def bring(self, job: Job, orphan: Callable[[Any], None]) -> Any:
-        """Have a job done and wait for its result, which goes to `orphan` if the task is cancelled meanwhile."""
+        """Have a job done and wait for its result; it goes to `orphan` if the task is cancelled meanwhile."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         errand = _Errand(orphan)

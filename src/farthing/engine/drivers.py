@@ -5,38 +5,81 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
+from farthing.engine.call import Call, Settle
 from farthing.engine.core import Engine
 from farthing.engine.life import Send
-from farthing.ledger.store import Grant
+from farthing.ledger.store import Grant, Reservation
 
 __all__ = ["adrive", "drive"]
 
 
+class _Course:
+    """How far a call has come, so that its hold ends with it wherever an interrupt strikes.
+
+    A signal handler may raise between any two steps of this very code: what was asked of the ledger may be
+    committed although no answer arrived.
+    """
+
+    __slots__ = ("_asked", "_call", "_ended", "_engine")
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._asked: str | None = None  # the id of a call that may be held and has not been sent
+        self._call: Call | None = None  # one that has been sent
+        self._ended = False
+
+    def begins(self, want: Any) -> None:
+        if type(want) is Reservation:
+            self._asked = want.id
+        elif type(want) is Send:
+            if want.call is None:
+                self.give_up()
+            self._asked, self._call = None, want.call
+
+    def done(self, want: Any, got: Any) -> None:
+        if type(want) is Settle:
+            self._ended = True
+        elif type(want) is Reservation and type(got) is not Grant:
+            self._asked = None
+
+    def failed(self, error: BaseException) -> None:
+        if isinstance(error, Exception):  # the ledger itself said that it has written nothing
+            self._asked = None
+
+    def give_up(self) -> None:
+        """Nothing was sent, and nothing will be."""
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            self._engine.give_up(asked)
+
+    def broken(self, error: BaseException, *, hurry: bool) -> None:
+        """`error` leaves the driver: what is not booked yet is booked now, or soon if nobody may wait."""
+        call, self._call = self._call, None
+        if call is None:
+            self.give_up()
+        elif not self._ended:
+            self._engine.rescue(call, error, hurry=hurry)
+
+
 def drive(engine: Engine, steps: Generator[Any, Any, Any], send: Callable[[Send], Any]) -> Any:
     """Drive a call from a thread."""
-    grant: Grant | None = None  # of a call that has not been sent, and so is nobody's to settle
+    course = _Course(engine)
     try:
         want = next(steps)
         while True:
             try:
-                if type(want) is Send:
-                    if grant is not None and want.call is None:
-                        engine.orphaned(grant)
-                    grant = None
-                    got = send(want)
-                else:
-                    got = engine.perform(want)
-                    if type(got) is Grant:
-                        grant = got
+                course.begins(want)
+                got = send(want) if type(want) is Send else engine.perform(want)
+                course.done(want, got)
             except BaseException as error:
+                course.failed(error)
                 want = steps.throw(error)
             else:
                 want = steps.send(got)
     except StopIteration as stop:
         return stop.value
-    except BaseException:
-        if grant is not None:
-            engine.orphaned(grant)
+    except BaseException as error:
+        course.broken(error, hurry=False)
         raise
 
 
@@ -44,27 +87,21 @@ async def adrive(
     engine: Engine, steps: Generator[Any, Any, Any], send: Callable[[Send], Awaitable[Any]]
 ) -> Any:
     """Drive a call from a coroutine."""
-    grant: Grant | None = None  # as above
+    course = _Course(engine)
     try:
         want = next(steps)
         while True:
             try:
-                if type(want) is Send:
-                    if grant is not None and want.call is None:
-                        engine.orphaned(grant)
-                    grant = None
-                    got = await send(want)
-                else:
-                    got = await engine.aperform(want)
-                    if type(got) is Grant:
-                        grant = got
+                course.begins(want)
+                got = await send(want) if type(want) is Send else await engine.aperform(want)
+                course.done(want, got)
             except BaseException as error:
+                course.failed(error)
                 want = steps.throw(error)
             else:
                 want = steps.send(got)
     except StopIteration as stop:
         return stop.value
-    except BaseException:
-        if grant is not None:
-            engine.orphaned(grant)
+    except BaseException as error:
+        course.broken(error, hurry=True)
         raise

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-__all__ = ["cancels", "outcome_of", "status_of"]
+__all__ = ["billed", "cancels", "outcome_of", "status_of"]
 
 _NOT_BILLED = frozenset({*range(400, 408), *range(409, 430), 500, 503, 529}) - {408}
 
@@ -55,6 +55,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         step = step.__cause__
 
 
+def billed(status: int) -> bool:
+    """True if a provider may bill an answer of this HTTP status."""
+    return status not in _NOT_BILLED
+
+
 def status_of(error: BaseException) -> int | None:
     """The HTTP status that an SDK's error carries."""
     status = getattr(error, "status_code", None)
@@ -65,12 +70,12 @@ def outcome_of(error: BaseException, *, sent: bool) -> str:
     """`error` if the provider does not bill such an end, `unknown` if it may have billed it."""
     status = status_of(error)
     if status is not None:
-        return "error" if status in _NOT_BILLED else "unknown"
+        return "unknown" if billed(status) else "error"
     if not sent or any(type(step).__name__ in _NOT_SENT for step in _chain(error)):
         return "error"
     return "unknown"
 
 
 def cancels(provider: str | None, *, server_known: bool) -> bool:
-    """Whether closing a stream is known to stop the bill. A proxy at an unknown address may not pass it on."""
+    """Whether closing a stream is known to stop the bill. A proxy that nobody knows may not pass it on."""
     return server_known and provider in _CANCELS

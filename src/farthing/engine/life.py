@@ -1,4 +1,4 @@
-"""The life of one call, written once: what it wants done is yielded, and done by a driver of either colour."""
+"""The life of one call, written once: it yields what it wants done, and a driver of either colour does it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def life(engine: Engine, plan: Plan) -> Generator[Want, Any, Any]:
         engine.bug("preparing a call")
         if engine.guard.may_refuse or any(bound.hard for bound in plan.who.budgets):
             raise Unmeterable(
-                "farthing could not prepare this call, and a hard budget may bind it; the log says where it failed"
+                "farthing could not prepare this call, and a hard budget may bind it; the log says where "
+                "it failed"
             ) from None
         return (yield Send(None, None))
     while True:
@@ -132,11 +133,11 @@ def _body(engine: Engine, plan: Plan, call: Call) -> tuple[dict[str, Any] | None
             body = wire.with_cap(ask.sent, field, hold.cap)
     if hold.tool_calls is not None:
         body = {**(body or ask.sent), "max_tool_calls": hold.tool_calls}
-    if ask.stream and ask.route.asks_usage and engine.policies.inject_usage:
-        if not engine.quirks.refuses_usage(plan.base_url):
-            asking = wire.with_usage_asked(body or ask.sent, plan.extra)
-            if asking is not None:
-                return asking, True
+    asks = ask.stream and ask.route.asks_usage and engine.policies.inject_usage
+    if asks and not engine.quirks.refuses_usage(plan.base_url):
+        asking = wire.with_usage_asked(body or ask.sent, plan.extra)
+        if asking is not None:
+            return asking, True
     return body, False
 
 

@@ -31,7 +31,7 @@ class Quirks:
         return self._cap_fields.get((base_url, model))
 
     def note_refused_cap(self, base_url: str | None, model: str, named: str, fields: tuple[str, ...]) -> bool:
-        """Remember the other field than the one that the server named; False if there is none or it was tried."""
+        """Remember the other field than the one that was named; False if there is none or it was tried."""
         other = next((field for field in fields if field != named), None)
         if other is None or (base_url, model) in self._cap_fields or len(self._cap_fields) >= _MOST:
             return False

@@ -7,18 +7,21 @@ and none is imported. Where a client refuses to change its class, the method is 
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
+import logging
 import threading
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import wrapt
 
 from farthing import usage, wire
 from farthing.engine import Answer, Call, Deferred, Engine, Plan, Send, adrive, drive, life
-from farthing.errors import FarthingError
+from farthing.errors import FarthingError, Unmeterable
+from farthing.intercept.attempts import hooks, sending
 from farthing.intercept.streams import attach
+from farthing.log import say_once
 from farthing.settings import Who, current, resolve
 
 __all__ = ["Metered", "metered_by", "unwrap", "wrap"]
@@ -29,7 +32,6 @@ _STATE = "_farthing"
 
 _classes: dict[type, type] = {}
 _making = threading.Lock()
-_sending: ContextVar[Call | None] = ContextVar("farthing_sending", default=None)
 
 
 class Metered:
@@ -81,8 +83,8 @@ def wrap(client: T, state: Metered) -> T:
     """
     if inspect.isclass(client) or not _takes_options(getattr(client, "request", None)):
         raise FarthingError(
-            f"{type(client).__name__} has no method request(cast_to, options): wrap an OpenAI() or AsyncOpenAI() "
-            f"client"
+            f"{type(client).__name__} has no method request(cast_to, options): "
+            f"wrap an OpenAI() or AsyncOpenAI() client"
         )
     state.base_url = _base_url_of(client)
     known = _STATE in vars(client)
@@ -139,29 +141,22 @@ def _metered_class(cls: type) -> type:
 
 
 def _make(cls: Any) -> Any:
-    """A subclass whose requests are metered. It has one base and no slots, so that instances can move to it."""
+    """A subclass whose requests are metered. One base and no slots, so that instances can move to it."""
     is_async = inspect.iscoroutinefunction(cls.request)
 
+    @functools.wraps(cls.request)
     def request(self: Any, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
         def send(opts: Any) -> Any:
             return cls.request(self, cast_to, opts, *args, **kwargs)
 
         return _metered_call(vars(self).get(_STATE), options, send)
 
+    @functools.wraps(cls.request)
     async def arequest(self: Any, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
         def send(opts: Any) -> Any:
             return cls.request(self, cast_to, opts, *args, **kwargs)
 
         return await _metered_acall(vars(self).get(_STATE), options, send)
-
-    def copied(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return _follow(cls.copy(self, *args, **kwargs), vars(self).get(_STATE))
-
-    def prepare(self: Any, request: Any) -> Any:
-        call = _sending.get()
-        if call is not None:
-            call.attempts += 1
-        return cls._prepare_request(self, request)
 
     body: dict[str, Any] = {
         "__module__": cls.__module__,
@@ -170,12 +165,19 @@ def _make(cls: Any) -> Any:
         "_farthing_original": cls,
         "request": arequest if is_async else request,
     }
-    if hasattr(cls, "copy"):
-        body["copy"] = copied
-        body["with_options"] = copied
-    if hasattr(cls, "_prepare_request"):
-        body["_prepare_request"] = prepare
+    for name in ("copy", "with_options"):
+        if hasattr(cls, name):
+            body[name] = _following(getattr(cls, name))
+    body |= hooks(cls, is_async=is_async)
     return type(cls)(cls.__name__, (cls,), body)
+
+
+def _following(copy_of: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(copy_of)
+    def copied(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return _follow(copy_of(self, *args, **kwargs), vars(self).get(_STATE))
+
+    return copied
 
 
 def _follow(client: Any, state: Metered | None) -> Any:
@@ -196,7 +198,7 @@ def _wrap_instance(client: Any) -> None:
     """For clients that cannot change their class."""
     is_async = inspect.iscoroutinefunction(client.request)
 
-    def around(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def around(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         cast_to, options, *rest = args
 
         def send(opts: Any) -> Any:
@@ -220,11 +222,11 @@ def _metered_call(
     def sent(want: Send) -> Any:
         if not counts and want.call is not None:  # nothing tells when it is sent: assume that it is
             want.call.attempts += 1
-        token = _sending.set(want.call)
+        token = sending.set(want.call)
         try:
             return send(_changed(options, want))
         finally:
-            _sending.reset(token)
+            sending.reset(token)
 
     return drive(engine, life(engine, plan), sent)
 
@@ -241,11 +243,11 @@ async def _metered_acall(
     async def sent(want: Send) -> Any:
         if not counts and want.call is not None:  # nothing tells when it is sent: assume that it is
             want.call.attempts += 1
-        token = _sending.set(want.call)
+        token = sending.set(want.call)
         try:
             return await send(_changed(options, want))
         finally:
-            _sending.reset(token)
+            sending.reset(token)
 
     return await adrive(engine, life(engine, plan), sent)
 
@@ -256,12 +258,22 @@ def _planned(state: Metered, options: Any) -> tuple[Engine, Plan] | None:
         if not engine.enabled:
             return None
         plan = state.plan(options, engine.who)
+        if plan is None and wire.may_cost(options.method, options.url):
+            _cannot_be_read(state, engine, options.url)
     except FarthingError:
         raise
     except Exception:
         Engine.bug("reading a request")
         return None
     return None if plan is None else (engine, plan)
+
+
+def _cannot_be_read(state: Metered, engine: Engine, url: str) -> None:
+    """A request that may cost money, with a body that is no JSON data."""
+    who = resolve(state.who, engine.who, pinned=state.pinned)
+    if engine.guard.may_refuse or any(bound.hard for bound in who.budgets):
+        raise Unmeterable(f"the body of this request to {url} cannot be read, and a hard budget may bind it")
+    say_once(("body", url), logging.WARNING, "a request to %s is not metered: its body cannot be read", url)
 
 
 def _changed(options: Any, want: Send) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import logging
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -115,7 +116,7 @@ class _Around:
         try:
             result = await wrapped(*args, **kwargs)
         except BaseException as error:
-            self._fail(entry, error)
+            await self._afail(entry, error)
             raise
         finally:
             _reset(token)
@@ -168,7 +169,7 @@ class _Around:
                 return
             except BaseException as error:
                 if entry is not None:
-                    self._fail(entry, error)
+                    await self._afail(entry, error)
                 raise
             finally:
                 _reset(token)
@@ -177,8 +178,10 @@ class _Around:
                 value, step = (yield item), inner.asend
             except GeneratorExit as left:
                 await inner.aclose()
-                if entry is not None:
-                    self._abandon(entry, left, last)
+                if entry is not None and entry.hold is not None:
+                    await self._afail(entry, left)
+                elif entry is not None:
+                    await self._abook(entry, None, last)
                 raise
             except BaseException as error:
                 value, step = error, inner.athrow
@@ -269,8 +272,18 @@ class _Around:
     def _abandon(self, entry: _Entry, left: BaseException, last: Any) -> None:
         if entry.hold is not None:
             self._fail(entry, left)
+        elif entry.engine.writing_here():
+            entry.engine.leave(functools.partial(self._book, entry, None, last))
         else:
             self._book(entry, None, last)
+
+    async def _afail(self, entry: _Entry, error: BaseException) -> None:
+        """`_fail` without blocking the loop. What is cancelled does not wait."""
+        courier = entry.engine.courier
+        if entry.hold is not None and isinstance(error, Exception):
+            await courier.bring(lambda: self._fail(entry, error), lambda _: None)
+        elif entry.hold is not None:
+            courier.post(lambda: self._fail(entry, error))
 
     def _book(self, entry: _Entry, *results: Any) -> None:
         """Book what was returned, if nothing inside was metered. Never raises."""

@@ -28,6 +28,7 @@ _LAST_EVENTS = 4
 """Events at the end of a stream that are looked at first: the last chunk, its usage, and [DONE]."""
 
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_WHOLE_EVENTS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 
 
@@ -71,8 +72,15 @@ class Tee:
         self._kept.append(chunk)
         self._size += len(chunk)
         if self._size > _KEEP and not self.is_json:
-            self._digest()
-        return self._without_usage(chunk) if self.swallows else chunk
+            try:
+                self._digest()
+            except Exception:
+                self.call.engine.bug("reading a stream")
+        if self.swallows and (
+            self.held_back or not chunk.endswith(_WHOLE_EVENTS) or _NO_CHOICES.search(chunk)
+        ):
+            return self._without_usage(chunk)
+        return chunk
 
     def flush(self) -> bytes:
         """What was held back when the stream ended."""
@@ -84,7 +92,7 @@ class Tee:
         if self.held_back:
             chunk = self.held_back + chunk
             self.held_back = b""
-        if not chunk.endswith((b"\n\n", b"\r\n\r\n", b"\r\r")):
+        if not chunk.endswith(_WHOLE_EVENTS):
             last = max(chunk.rfind(b"\n\n") + 2, chunk.rfind(b"\r\n\r\n") + 4, chunk.rfind(b"\r\r") + 2)
             cut = last if last > 4 or chunk[:last].endswith((b"\n\n", b"\r\r")) else 0
             self.held_back = chunk[cut:]
@@ -131,7 +139,9 @@ class Tee:
         cut = len(data)
         for _ in range(_LAST_EVENTS + 1):
             cut = data.rfind(b"\n\n", 0, cut)
-        if cut < 0 or b'"cost' in data[:cut]:  # money may be stated apart from the last usage
+            if cut < 0:
+                return False
+        if data.find(b'"cost', 0, cut) >= 0:  # money may be stated apart from the last usage
             return False
         before = self.reading, self._final, self._failed
         self._look(_split(data[cut + 2 :]), text=False)
@@ -169,11 +179,18 @@ class Tee:
         call.engine.unwatch(call)
         if call.ended:
             return None
-        if self.is_json:
-            self._digest()
-            return self._end_of_json(whole=whole, error=error, hurry=hurry)
+        try:
+            judge = self._end_of_json if self.is_json else self._end_of_events
+            outcome, seen = judge(whole=whole, error=error)
+        except Exception:
+            call.engine.bug("reading a stream")
+            return call.finish("unknown", None, error=error, hurry=hurry)
+        return call.finish(outcome, self.reading, seen=seen, error=error, hurry=hurry)
+
+    def _end_of_events(self, *, whole: bool, error: BaseException | None) -> tuple[str, str]:
+        """The outcome, and what was seen of the answer where that matters."""
         if self._told_at_the_end():
-            return call.finish("complete", self.reading, error=error, hurry=hurry)
+            return "complete", ""
         self._digest()
         if self._partial:
             self._look([self._partial])
@@ -186,20 +203,20 @@ class Tee:
             outcome = "unknown"
         else:
             outcome = "aborted"
-        return call.finish(outcome, self.reading, seen="".join(self._text), error=error, hurry=hurry)
+        return outcome, "".join(self._text)
 
-    def _end_of_json(self, *, whole: bool, error: BaseException | None, hurry: bool) -> Any:
+    def _end_of_json(self, *, whole: bool, error: BaseException | None) -> tuple[str, str]:
+        self._digest()
         try:
             body = json.loads(self._partial)
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         if isinstance(body, dict):
             reading = usage.read(body, flavour=self.flavour, provider=self.call.hold.reservation.provider)
+            self.reading = reading
             told = reading.usage is not None or reading.suspect
-            seen = "" if told else usage.visible_in(self.flavour, body)
-            return self.call.finish("complete", reading, seen=seen, hurry=hurry)
-        outcome = "unknown" if whole or isinstance(error, Exception) else "aborted"
-        return self.call.finish(outcome, None, error=error, hurry=hurry)
+            return "complete", "" if told else usage.visible_in(self.flavour, body)
+        return "unknown" if whole or isinstance(error, Exception) else "aborted", ""
 
     def settle(self, *, whole: bool, error: BaseException | None = None) -> None:
         """Book the end, in this thread. Nothing that goes wrong here reaches the reader of the stream."""
@@ -310,7 +327,7 @@ def _library_of(response: Any) -> str:
 
 @lru_cache(maxsize=8)
 def _closers(library: str) -> tuple[Any, Any]:
-    """Streams that tell when they are closed. A response of httpx takes only httpx's, one of httpx2 its own."""
+    """Streams that tell when they are closed. A response of httpx takes only those of httpx, and so on."""
     module = sys.modules[library]
 
     class ClosingSync(module.SyncByteStream):  # type: ignore[name-defined,misc]
@@ -369,6 +386,6 @@ def _payload(event: bytes) -> bytes:
 def _parse(event: bytes) -> Mapping[str, Any] | None:
     try:
         data = json.loads(_payload(event))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None

@@ -104,7 +104,7 @@ class Connections:
     def writing_here(self) -> bool:
         """True if this thread is in the middle of a write: what a garbage collection or a signal handler runs
         there must not wait for its end."""
-        return self._writer == threading.get_ident()
+        return self._writer == threading.get_ident() and self.mutex.locked()
 
     def cancel(self, conn: sqlite3.Connection) -> None:
         """End the transaction of an operation that decided to write nothing."""

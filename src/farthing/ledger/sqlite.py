@@ -85,6 +85,10 @@ class SqliteLedger:
         full = bool(grant.lines) and end.counted > grant.held
         return self._write(self._settle, (grant, end, state), full=full)
 
+    def give_up(self, call_id: str) -> None:
+        self._orphans.append(call_id)
+        self._write(self._void_orphans, None, full=False)
+
     def release(self, grant: Grant) -> bool:
         return self._write(booking.release, grant, full=False)
 
@@ -331,7 +335,7 @@ class SqliteLedger:
         self._standing.read(conn)
         self._windows.clear()
 
-    def _void_orphans(self, conn: sqlite3.Connection) -> None:
+    def _void_orphans(self, conn: sqlite3.Connection, _: None = None) -> None:
         while self._orphans:
             self._voiding.append(self._orphans.popleft())
             booking.void_by_id(conn, self._voiding[-1], self._clock.time_ns())

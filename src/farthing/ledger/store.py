@@ -262,6 +262,11 @@ class Ledger(Protocol):
         """
         ...
 
+    def give_up(self, call_id: str) -> None:
+        """Void a call that nobody will send or settle, if it was reserved and is pending. Where its reserve
+        may have been committed although its caller was interrupted, this leaves no hold behind."""
+        ...
+
     def release(self, grant: Grant) -> bool:
         """Give back the hold of a pending call and delete its row: something else books what it was for."""
         ...

@@ -105,7 +105,7 @@ class Booking:
         return receipt
 
     def record_many(self, made: Iterable[Made]) -> list[tuple[str, bool] | Exception]:
-        """Book many calls (see `made`) in few commits: for each (id, True if it is new), or why it was not."""
+        """Book many calls (see `made`) in few commits: for each (id, True if it is new) or why not."""
         engine = self._engine
         return engine.ledger.record_many([entry_of(engine, m) for m in made])
 
@@ -201,7 +201,7 @@ class Booking:
         quoted = self._quoted(model, provider, input_tokens, max_output_tokens, amount, operation)
         return await ahold(self._engine, quoted, self._who(account, context, tags))
 
-    def _quoted(
+    def _quoted(  # noqa: PLR0917  the arguments of `reserve`, in their order
         self,
         model: str,
         provider: str | None,
@@ -241,8 +241,8 @@ def _stated(usage: Any, provider: str | None) -> Reading:
     reading = reading_of(usage, provider=provider)
     if reading is None or reading.suspect:
         raise InvalidUsage(
-            f"no usage can be read from a {type(usage).__name__}: give a farthing.Usage, a dict of its fields "
-            f"or a response body"
+            f"no usage can be read from a {type(usage).__name__}: give a farthing.Usage, a dict of its "
+            f"fields or a response body"
         )
     if reading.clamped:
         raise InvalidUsage("the counts contradict each other: a part is larger than its whole")

@@ -74,7 +74,7 @@ def settings(given: Mapping[str, Any], environ: Mapping[str, str] | None = None)
 
 
 def _file(environ: Mapping[str, str]) -> tuple[Path | None, dict[str, Any]]:
-    """The nearest farthing.toml or pyproject.toml with [tool.farthing], or the one that FARTHING_CONFIG names."""
+    """The nearest farthing.toml or pyproject.toml with [tool.farthing], or what FARTHING_CONFIG names."""
     named = environ.get("FARTHING_CONFIG", "").strip()
     if named:
         path = Path(named).expanduser()

@@ -19,7 +19,7 @@ from farthing.meter.booking import Booking
 from farthing.meter.config import default_ledger
 from farthing.meter.ids import uuid7
 from farthing.meter.prices import user_prices
-from farthing.meter.surfaces import Guess, say_unenforced, scoped, Tracked, tracked, wrapped
+from farthing.meter.surfaces import Guess, Tracked, say_unenforced, scoped, tracked, wrapped
 from farthing.records import Budget
 from farthing.settings import BudgetLike, Policies, Who, checked_context, checked_tags, checked_text
 
