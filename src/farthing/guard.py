@@ -127,7 +127,7 @@ class Guard:
     def acquire(
         self, quoted: Quote, who: Who, *, call_id: str, now_ns: int
     ) -> Generator[Reservation | Refusal | Reload, Grant | Short | Stale | None, Held]:
-        """Held the call's money. Yields what the ledger is asked for, returns the hold.
+        """Hold the call's money. Yields what the ledger is asked for, returns the hold.
 
         Raises:
             InsufficientCredits, UnpricedModel, Unbounded: the call must not be sent.

@@ -13,7 +13,17 @@ from farthing.catalog import Catalog
 from farthing.errors import InvalidUsage
 from farthing.records import Candidate, Cost, Estimate, Rates, Usage
 
-__all__ = ["Quote", "cheapest", "cost_of", "estimate", "instant_ns", "manual", "quote", "window_of"]
+__all__ = [
+    "Quote",
+    "cheapest",
+    "cost_of",
+    "estimate",
+    "imagined",
+    "instant_ns",
+    "manual",
+    "quote",
+    "window_of",
+]
 
 DEFAULT_OUTPUT = 16_384
 """Output tokens that are held where neither the caller nor any table knows a maximum."""
@@ -248,6 +258,35 @@ def window_of(catalog: Catalog, model: str, provider: str | None) -> int:
     return catalog.context_window(model, provider=provider) or DEFAULT_WINDOW
 
 
+def imagined(
+    catalog: Catalog,
+    *,
+    at_ns: int,
+    model: str,
+    messages: object = None,
+    input: object = None,  # noqa: A002  the public name of the API's field
+    tools: object = None,
+    max_output_tokens: int | None = None,
+    provider: str | None = None,
+    output_cap: int | None = None,
+) -> Quote:
+    """The quote of a call that might be made: a chat, a response, or the embedding of an input."""
+    path, field, cap = "/chat/completions", "messages", "max_tokens"
+    if messages is None:
+        path, field, cap = "/responses", "input", "max_output_tokens"
+        rates = catalog.rates(model, provider=provider, at_ns=at_ns)
+        if pricing.has_rate(rates, "input") and not pricing.has_rate(rates, "output"):
+            path = "/embeddings"
+    body: dict[str, Any] = {"model": model, field: input if messages is None else messages}
+    if tools is not None:
+        body["tools"] = tools
+    if max_output_tokens is not None:
+        body[cap] = max_output_tokens
+    ask = wire.read_request("post", path, body)
+    assert ask is not None  # noqa: S101  all three paths are routes
+    return quote(ask, catalog, provider=provider, base_url=None, at_ns=at_ns, output_cap=output_cap)
+
+
 def estimate(
     catalog: Catalog,
     *,
@@ -258,30 +297,28 @@ def estimate(
     tools: object = None,
     max_output_tokens: int | None = None,
     provider: str | None = None,
-    base_url: str | None = None,
     output_cap: int | None = None,
 ) -> Estimate:
     """What a call would cost; `upper` is what the guard would hold for it."""
-    path, field = ("/responses", "input") if messages is None else ("/chat/completions", "messages")
-    body: dict[str, Any] = {"model": model, field: input if messages is None else messages}
-    if tools is not None:
-        body["tools"] = tools
-    if max_output_tokens is not None:
-        body["max_output_tokens" if messages is None else "max_tokens"] = max_output_tokens
-    ask = wire.read_request("post", path, body)
-    assert ask is not None  # noqa: S101  both paths are routes
-    if catalog.max_output(model, provider=provider) == 0:
-        ask = wire.read_request("post", "/embeddings", body) or ask
-    quoted = quote(ask, catalog, provider=provider, base_url=base_url, at_ns=at_ns, output_cap=output_cap)
-    priced = quoted.rates.status != "unpriced"
-    out = Usage.trusted(input_tokens=quoted.count.tokens, output_tokens=ask.cap)
-    expected = pricing.total(out, quoted.rates)[0] if priced else None
+    quoted = imagined(
+        catalog,
+        at_ns=at_ns,
+        model=model,
+        messages=messages,
+        input=input,
+        tools=tools,
+        max_output_tokens=max_output_tokens,
+        provider=provider,
+        output_cap=output_cap,
+    )
+    out = Usage.trusted(input_tokens=quoted.count.tokens, output_tokens=quoted.ask.cap)
+    expected = pricing.total(out, quoted.rates)[0] if quoted.priced else None
     return Estimate(
         expected=None if expected is None else money.usd(expected),
-        upper=money.usd(quoted.hi) if priced else None,
+        upper=money.usd(quoted.hi) if quoted.priced else None,
         input_tokens=quoted.count.tokens,
         input_tokens_upper=quoted.count.upper,
-        max_output_tokens=quoted.cap,
+        max_output_tokens=quoted.cap or None,
         method=quoted.count.method,
         model=quoted.model,
     )

@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from farthing.cli.app import app
 
@@ -63,12 +63,18 @@ def at_terminal(*arguments: object, columns: int = 80, **env: str) -> Ended:
         [*COMMAND, *map(str, arguments)], stdin=theirs, stdout=theirs, stderr=theirs, env=environment(**env)
     ) as process:
         os.close(theirs)
-        seen = bytearray()
-        while piece := _read(ours):
-            seen += piece
+        seen = shown_until(ours, None)
         status = process.wait()
     os.close(ours)
     return Ended(status, _CONTROL.sub("", seen.decode()).replace("\r\n", "\n"))
+
+
+def shown_until(terminal: int, words: bytes | None) -> bytes:
+    """What a terminal shows up to the words, or to its end."""
+    seen = bytearray()
+    while (words is None or words not in seen) and (piece := _read(terminal)):
+        seen += piece
+    return bytes(seen)
 
 
 def _read(terminal: int) -> bytes:
@@ -78,9 +84,10 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
-def invoke(*arguments: object, stdin: str = "", **env: str) -> Result:
-    """Run it in this process, for many small questions."""
-    return CliRunner(env=env).invoke(app, [str(argument) for argument in arguments], input=stdin)
+def within(*arguments: object, stdin: str = "", **env: str) -> Ended:
+    """Run it in this process, as if its output were in a pipe: for many small questions."""
+    done = CliRunner(env=env).invoke(app, [*map(str, arguments)], input=stdin, prog_name="farthing")
+    return Ended(done.exit_code, done.stdout, done.stderr)
 
 
 def told(ended: Ended) -> str:

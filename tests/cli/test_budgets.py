@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from cli.running import at_terminal, farthing, told
+from cli.running import at_terminal, farthing, told, within
 from farthing import Budget, Meter
 
 
@@ -43,24 +43,24 @@ def stored(path):
     ],
 )
 def test_a_budget_is_set_as_it_was_said(ledger_path, arguments, budget):
-    ended = farthing("budget", "set", "b", *arguments, "--ledger", ledger_path)
+    ended = within("budget", "set", "b", *arguments, "--ledger", ledger_path)
     assert ended.status == 0, ended.err
     assert [(row["name"], row["origin"]) for row in ended.json] == [("b", "cli")]
     assert stored(ledger_path) == [budget]
 
 
 def test_what_is_not_said_anew_stays_as_it_was(ledger_path):
-    farthing("budget", "set", "b", "$5/day", "--account", "acme", "--ledger", ledger_path)
-    assert farthing("budget", "set", "b", "7", "--ledger", ledger_path).status == 0
+    within("budget", "set", "b", "$5/day", "--account", "acme", "--ledger", ledger_path)
+    assert within("budget", "set", "b", "7", "--ledger", ledger_path).status == 0
     assert stored(ledger_path) == [Budget("b", 7, "day", account="acme")]
-    assert farthing("budget", "set", "b", "7/week", "--mode", "soft", "--ledger", ledger_path).status == 0
+    assert within("budget", "set", "b", "7/week", "--mode", "soft", "--ledger", ledger_path).status == 0
     assert stored(ledger_path) == [Budget("b", 7, "week", account="acme", mode="soft")]
 
 
 def test_a_limit_of_the_command_line_stands_over_one_in_code(ledger_path):
     with Meter(ledger_path, budgets=[Budget("b", 5)]) as meter:
         meter.warm()
-    farthing("budget", "set", "b", "7", "--ledger", ledger_path)
+    within("budget", "set", "b", "7", "--ledger", ledger_path)
     with Meter(ledger_path, budgets=[Budget("b", 5)]) as meter:
         assert meter.budget("b").limit == 7
 
@@ -84,7 +84,7 @@ def test_a_limit_of_the_command_line_stands_over_one_in_code(ledger_path):
     ],
 )
 def test_a_budget_that_makes_no_sense_is_wrong_usage_and_changes_nothing(ledger_path, arguments, says):
-    ended = farthing("budget", "set", "b", *arguments, "--ledger", ledger_path)
+    ended = within("budget", "set", "b", *arguments, "--ledger", ledger_path)
     assert ended.status == 2
     assert says in told(ended)
     assert ended.out == ""
@@ -97,7 +97,7 @@ def test_budgets_are_listed_with_where_they_stand(ledger_path, book):
     ) as meter:
         meter.warm()
     book(3, account="acme")
-    rows = farthing("budget", "list", "--ledger", ledger_path).json
+    rows = within("budget", "list", "--ledger", ledger_path).json
     assert [(row["name"], row["key"], row["spentUsd"], row["state"]) for row in rows] == [
         ("all", "", 3, "caution"),
         ("each", "acme", 3, "ok"),
@@ -115,7 +115,7 @@ def test_budgets_are_listed_with_where_they_stand(ledger_path, book):
 
 
 def test_no_budgets_is_an_empty_list_and_a_word_on_how_to_make_one(ledger):
-    assert farthing("budget", "list", "--ledger", ledger).json == []
+    assert within("budget", "list", "--ledger", ledger).json == []
     assert (
         "`farthing budget set NAME '$5/day'` makes one"
         in at_terminal("budget", "list", "--ledger", ledger).out
@@ -124,7 +124,7 @@ def test_no_budgets_is_an_empty_list_and_a_word_on_how_to_make_one(ledger):
 
 def test_a_budget_is_removed_once(ledger_path):
     farthing("budget", "set", "b", "5", "--ledger", ledger_path)
-    assert farthing("budget", "remove", "b", "--ledger", ledger_path).json == {"removed": "b"}
+    assert within("budget", "remove", "b", "--ledger", ledger_path).json == {"removed": "b"}
     assert stored(ledger_path) == []
     again = farthing("budget", "remove", "b", "--ledger", ledger_path)
     assert again.status == 1

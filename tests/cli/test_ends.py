@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.running import COMMAND, at_terminal, environment, farthing, invoke, told
+from cli.running import COMMAND, at_terminal, environment, farthing, told, within
 from farthing import InsufficientCredits, Meter
 from farthing.cli.app import app
 from farthing.cli.text import exact_json, nano, one_line, plain
@@ -45,10 +45,10 @@ WRITING = ["budget set b 5", "import -"]
 @pytest.mark.parametrize("path", [(), ("budget",), ("prices",), *COMMANDS], ids=" ".join)
 def test_every_command_has_help(path):
     for flag in ("--help", "-h"):
-        result = invoke(*path, flag)
-        assert result.exit_code == 0
-        assert result.output.startswith(f"Usage: app {' '.join(path)}".rstrip())
-        assert max(map(len, result.output.splitlines())) <= 80
+        result = within(*path, flag)
+        assert result.status == 0
+        assert result.out.startswith(f"Usage: farthing {' '.join(path)}".rstrip())
+        assert max(map(len, result.out.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
@@ -98,7 +98,7 @@ def test_the_version_is_that_of_the_package():
     ],
 )
 def test_wrong_usage_is_told_in_a_line_that_names_the_help(words, says):
-    ended = farthing(*words)
+    ended = within(*words)
     assert (ended.status, ended.out) == (2, "")
     assert says in told(ended)
     assert "--help`)" in told(ended)
@@ -157,10 +157,9 @@ def no_database(path):
 def test_a_ledger_that_cannot_be_used_is_told_in_one_sentence_and_left_alone(ledger_path, words, spoil, says):
     spoil(ledger_path)
     before = None if ledger_path.is_dir() else ledger_path.read_bytes()
-    result = invoke(*words.split(), "--ledger", ledger_path)
-    assert result.exit_code == 1
-    [line] = result.stderr.splitlines()
-    assert line.startswith(f"farthing: {ledger_path} {says}")
+    ended = within(*words.split(), "--ledger", ledger_path)
+    assert ended.status == 1
+    assert told(ended).startswith(f"{ledger_path} {says}")
     assert before is None or ledger_path.read_bytes() == before
 
 

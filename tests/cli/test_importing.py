@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pty
 import signal
 import subprocess
-import time
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.running import COMMAND, at_terminal, environment, farthing, invoke, told
+from cli.running import COMMAND, at_terminal, environment, farthing, shown_until, told, within
 from farthing import Budget, Meter
 from farthing.cli.intake import Source, items
 
@@ -80,7 +81,7 @@ def test_every_shape_of_file_is_understood(file, ledger_path, shape):
         "marked": "\ufeff" + "\n".join(map(json.dumps, both)),
     }[shape]
     file.write_text(text, encoding="utf-8", newline="")
-    ended = farthing("import", file, "--ledger", ledger_path)
+    ended = within("import", file, "--ledger", ledger_path)
     assert (ended.status, ended.err) == (0, "")
     expected = 1 if "one" in shape else 2
     assert counts(ended) == (expected, 0, 0)
@@ -105,7 +106,7 @@ def test_a_row_keeps_what_the_record_said(file, ledger_path):
         "tags": {"user": "ann"},
         "context": "system",
     }
-    farthing("import", written(file, envelope, CHAT | {"account": "zoe"}), "--ledger", ledger_path)
+    within("import", written(file, envelope, CHAT | {"account": "zoe"}), "--ledger", ledger_path)
     claude, chat = calls(ledger_path)
     assert (claude.account, claude.provider, claude.context) == ("acme", "anthropic", "system")
     assert (claude.transaction_id, claude.response_id) == ("import:mine-1", "msg_1")
@@ -126,7 +127,7 @@ def test_a_row_keeps_what_the_record_said(file, ledger_path):
     ],
 )
 def test_dates_are_days_instants_or_seconds(file, ledger_path, date, instant):
-    farthing("import", written(file, {"body": CHAT, "date": date}), "--ledger", ledger_path)
+    within("import", written(file, {"body": CHAT, "date": date}), "--ledger", ledger_path)
     assert [call.started_at for call in calls(ledger_path)] == [instant]
 
 
@@ -158,7 +159,7 @@ def test_dates_are_days_instants_or_seconds(file, ledger_path, date, instant):
     ],
 )
 def test_what_is_broken_is_skipped_and_told_without_quoting_it(file, ledger_path, record, says):
-    ended = farthing("import", written(file, CLAUDE, record, VECTORS), "--ledger", ledger_path)
+    ended = within("import", written(file, CLAUDE, record, VECTORS), "--ledger", ledger_path)
     assert ended.status == 1
     assert counts(ended) == (2, 0, 1)
     [fault] = ended.json["errors"]
@@ -169,20 +170,20 @@ def test_what_is_broken_is_skipped_and_told_without_quoting_it(file, ledger_path
 
 
 def test_a_file_that_is_no_json_at_all_is_told_line_by_line(file, ledger_path):
-    for text in ("{\nhello\n", "hello\nworld\n", "[1,\n"):
+    for text in ("{\nhello\n", "hello\nworld\n", "[1,\n", '{"a": \n{"b": \n'):
         file.write_text(text)
-        ended = farthing("import", file, "--ledger", ledger_path)
+        ended = within("import", file, "--ledger", ledger_path)
         assert ended.status == 1
         assert {fault["reason"] for fault in ended.json["errors"]} == {"is not JSON"}
     file.write_bytes(b"\xff\xfe\x00")
-    assert farthing("import", file, "--ledger", ledger_path).json["errors"][0]["reason"] == "is not in UTF-8"
+    assert within("import", file, "--ledger", ledger_path).json["errors"][0]["reason"] == "is not in UTF-8"
 
 
 def test_the_same_file_again_books_nothing(file, ledger_path):
     written(file, CHAT, CLAUDE, VECTORS, VECTORS, {"body": CHAT, "id": "mine-1"})
     assert counts(farthing("import", file, "--ledger", ledger_path)) == (5, 0, 0)
-    assert counts(farthing("import", file, "--ledger", ledger_path)) == (0, 5, 0)
-    assert counts(farthing("import", file.rename(file.with_name("copy")), "--ledger", ledger_path)) == (
+    assert counts(within("import", file, "--ledger", ledger_path)) == (0, 5, 0)
+    assert counts(within("import", file.rename(file.with_name("copy")), "--ledger", ledger_path)) == (
         0,
         5,
         0,
@@ -190,26 +191,26 @@ def test_the_same_file_again_books_nothing(file, ledger_path):
 
 
 def test_a_file_that_has_grown_or_was_mended_books_only_what_is_new(file, ledger_path):
-    farthing("import", written(file, CHAT, "{broken"), "--ledger", ledger_path)
+    within("import", written(file, CHAT, "{broken"), "--ledger", ledger_path)
     mended = written(file, CHAT, CHAT | {"id": "chatcmpl-2"}, CLAUDE)
-    assert counts(farthing("import", mended, "--ledger", ledger_path)) == (2, 1, 0)
+    assert counts(within("import", mended, "--ledger", ledger_path)) == (2, 1, 0)
 
 
 def test_a_server_that_repeats_its_ids_loses_no_call(file, ledger_path):
     other = CHAT | {"created": CHAT["created"] + 1}
-    assert counts(farthing("import", written(file, CHAT, other), "--ledger", ledger_path)) == (2, 0, 0)
+    assert counts(within("import", written(file, CHAT, other), "--ledger", ledger_path)) == (2, 0, 0)
 
 
 def test_equal_calls_without_an_id_are_two_and_the_file_says_which_is_which(file, ledger_path):
-    ended = farthing("import", written(file, VECTORS, VECTORS), "--ledger", ledger_path)
+    ended = within("import", written(file, VECTORS, VECTORS), "--ledger", ledger_path)
     assert counts(ended) == (2, 0, 0)
     assert (ended.json["withoutId"], ended.json["withoutDate"]) == (2, 2)
 
 
 def test_an_id_with_other_content_is_a_conflict_and_the_first_stands(file, ledger_path):
     record = {"body": CHAT, "id": "mine-1", "account": "acme"}
-    farthing("import", written(file, record), "--ledger", ledger_path)
-    ended = farthing("import", written(file, record | {"body": CLAUDE}), "--ledger", ledger_path)
+    within("import", written(file, record), "--ledger", ledger_path)
+    ended = within("import", written(file, record | {"body": CLAUDE}), "--ledger", ledger_path)
     assert ended.status == 1
     assert ended.json["errors"] == [{"line": 1, "reason": "was booked before with other content"}]
     assert [call.model for call in calls(ledger_path)] == [CHAT["model"]]
@@ -218,7 +219,7 @@ def test_an_id_with_other_content_is_a_conflict_and_the_first_stands(file, ledge
 def test_imported_calls_count_in_the_windows_of_their_own_day(file, ledger_path):
     with Meter(ledger_path, budgets=[Budget("all", 1, "total")]) as meter:
         meter.warm()
-    farthing("import", written(file, CHAT), "--ledger", ledger_path)
+    within("import", written(file, CHAT), "--ledger", ledger_path)
     with Meter(ledger_path) as meter:
         assert [state.spent for state in meter.reports.budgets()] == [Decimal("0.00322")]
 
@@ -226,9 +227,11 @@ def test_imported_calls_count_in_the_windows_of_their_own_day(file, ledger_path)
 def test_a_bill_of_openrouter_is_its_own_whoever_served_it(file, ledger_path):
     body = CHAT | {"id": "gen-1", "provider": "OpenAI", "model": "openai/gpt-4o"}
     body["usage"] = CHAT["usage"] | {"cost": 0.0123}
-    farthing("import", written(file, body), "--ledger", ledger_path)
+    within("import", written(file, body), "--ledger", ledger_path)
     [call] = calls(ledger_path)
     assert (call.provider, call.cost, call.cost_source) == ("openrouter", Decimal("0.0123"), "reported")
+    within("import", written(file, body | {"id": "gen-2", "provider": "openai"}), "--ledger", ledger_path)
+    assert {call.provider for call in calls(ledger_path)} == {"openrouter", "openai"}
 
 
 def test_at_a_terminal_there_is_a_bar_and_then_the_sums(file, ledger_path):
@@ -240,32 +243,35 @@ def test_at_a_terminal_there_is_a_bar_and_then_the_sums(file, ledger_path):
 
 
 def test_faults_beyond_a_thousand_are_counted_only(file, ledger_path):
-    ended = farthing("import", written(file, *["{"] * 1_002, CHAT), "--ledger", ledger_path)
+    ended = within("import", written(file, *["{"] * 1_002, CHAT), "--ledger", ledger_path)
     assert counts(ended) == (1, 0, 1_002)
     assert (len(ended.json["errors"]), ended.json["errorsLeftOut"]) == (1_000, 2)
 
 
 def test_a_file_that_is_not_there_is_wrong_usage(tmp_path, ledger_path):
-    result = invoke("import", tmp_path / "nothing", "--ledger", ledger_path)
-    assert result.exit_code == 2
+    assert within("import", tmp_path / "nothing", "--ledger", ledger_path).status == 2
     assert not ledger_path.exists()
 
 
 def test_ctrl_c_keeps_what_is_booked_and_says_so(ledger_path):
-    """The records come through a pipe that stays open, so that it is struck in the middle for certain."""
+    """The records come through a pipe that stays open, and the bar on the terminal tells when to strike."""
     command = [*COMMAND, "import", "-", "--ledger", str(ledger_path)]
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    with subprocess.Popen(command, env=environment(), **pipes) as process:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=theirs
+    ) as process:
+        os.close(theirs)
         for number in range(600):
             process.stdin.write(json.dumps(CHAT | {"id": f"chatcmpl-{number}"}).encode() + b"\n")
         process.stdin.flush()
-        deadline = time.monotonic() + 60
-        while not (ledger_path.exists() and len(calls(ledger_path))) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        seen = shown_until(ours, b"500 booked")
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, b"")
-    assert err.decode() == "farthing: interrupted; 500 records are booked; import the file again to go on\n"
+        seen += shown_until(ours, None)
+        assert process.stdout.read() == b""
+    os.close(ours)
+    assert process.returncode == 130
+    last = seen.decode().splitlines()[-1]
+    assert last.endswith("farthing: interrupted; 500 records are booked; import the file again to go on")
     with Meter(ledger_path) as meter:
         assert meter.reports.summary().calls == 500
 
@@ -274,7 +280,7 @@ def test_lines_are_read_one_by_one():
     stream = io.BufferedReader(io.BytesIO(b'{"a": 1}\n' * 100_000), buffer_size=1_000)
     source = Source(stream, None)
     first = next(iter(items(source)))
-    assert (first.place, first.record, source.taken) == (1, {"a": 1}, 9)
+    assert (first.place, first.record, source.taken) == (1, {"a": 1}, 18)  # the second tells what shape it is
 
 
 @given(st.binary(max_size=200))

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from cli.running import at_terminal, farthing, invoke
+from cli.running import at_terminal, farthing, within
 from farthing import Meter
 
 
@@ -73,13 +73,13 @@ def test_forms_can_be_asked_for_wherever_it_is_read(ledger):
 )
 def test_a_report_is_by_what_and_of_what_is_asked(ledger, arguments, groups):
     by = arguments[1] if arguments[0] == "--by" else "model"
-    result = invoke("report", *arguments, "--json", "--ledger", ledger)
-    assert result.exit_code == 0, result.output
-    assert [row[by] for row in json.loads(result.output)] == groups
+    result = within("report", *arguments, "--json", "--ledger", ledger)
+    assert result.status == 0, result.err
+    assert [row[by] for row in result.json] == groups
 
 
 def test_a_report_by_several_things_has_each_combination(ledger):
-    rows = json.loads(invoke("report", "--by", "account", "--by", "day", "--ledger", ledger).output)
+    rows = within("report", "--by", "account", "--by", "day", "--ledger", ledger).json
     assert [(row["account"], row["day"]) for row in rows] == [("acme", "2026-11-19"), ("zoe", "2026-11-20")]
 
 
@@ -94,9 +94,9 @@ def test_calls_are_shown_with_the_newest_first(ledger):
 
 
 def test_calls_can_be_narrowed_down(ledger):
-    assert len(farthing("calls", "--limit", 2, "--ledger", ledger).json) == 2
-    assert len(farthing("calls", "--account", "zoe", "--ledger", ledger).json) == 2
-    assert [row["model"] for row in farthing("calls", "--model", "gpt-4o", "--ledger", ledger).json] == [
+    assert len(within("calls", "--limit", 2, "--ledger", ledger).json) == 2
+    assert len(within("calls", "--account", "zoe", "--ledger", ledger).json) == 2
+    assert [row["model"] for row in within("calls", "--model", "gpt-4o", "--ledger", ledger).json] == [
         "gpt-4o"
     ]
 
@@ -139,9 +139,9 @@ def test_names_cannot_command_a_terminal_or_break_a_table(ledger_path, book):
 def test_an_empty_ledger_is_an_empty_answer(ledger_path):
     with Meter(ledger_path) as meter:
         meter.warm()
-    assert farthing("report", "--ledger", ledger_path).json == []
-    assert farthing("calls", "--ledger", ledger_path).json == []
-    assert farthing("report", "--csv", "--ledger", ledger_path).out.startswith("model,calls,")
+    assert within("report", "--ledger", ledger_path).json == []
+    assert within("calls", "--ledger", ledger_path).json == []
+    assert within("report", "--csv", "--ledger", ledger_path).out.startswith("model,calls,")
     assert at_terminal("calls", "--ledger", ledger_path).out == "No calls.\n"
 
 

@@ -102,9 +102,8 @@ def test_a_response_left_at_its_last_event_is_complete(kit):
 def test_what_was_seen_counts_with_a_margin_where_the_provider_is_known_to_stop(kit, monkeypatch):
     monkeypatch.setattr(kit.meter.engine, "knows", lambda base_url: True)
     with kit.inside(_stream(kit, text="a farthing is a quarter of a penny " * 8)) as stream:
-        for _ in kit.items(stream):
-            pass_on = _
-            if pass_on.choices[0].delta.content:
+        for chunk in kit.items(stream):
+            if chunk.choices[0].delta.content:
                 break
     row = kit.row()
     assert row.outcome == "aborted"

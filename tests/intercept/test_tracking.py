@@ -382,7 +382,7 @@ def test_a_tracked_function_finds_the_default_meter_when_it_is_called(
     assert [row["account"] for row in meter.engine.ledger.calls()] == ["acme"]
 
 
-@pytest.mark.parametrize("thing", [int, 7, None.__class__], ids=["a class", "a number", "another class"])
+@pytest.mark.parametrize("thing", [int, 7], ids=["a class", "a number"])
 def test_what_is_no_function_is_refused(meter, thing):
     with pytest.raises(FarthingError, match="functions and methods"):
         meter.track_usage()(thing)

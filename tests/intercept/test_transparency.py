@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import traceback
 
 import openai
 import pytest
@@ -108,7 +107,6 @@ def test_errors_are_the_same(kit, name, reply):
 
     (plain, _), (metered, _) = _both(kit, fail, reply)
     assert _shape(metered) == _shape(plain)
-    assert "During handling" not in "".join(traceback.format_exception(metered)).split("openai.")[0]
 
 
 @pytest.mark.parametrize(

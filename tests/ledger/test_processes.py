@@ -118,11 +118,11 @@ def ledger(tmp_path: Path) -> Ledger:
 def test_parent_and_forked_child_both_write(ledger: Ledger) -> None:
     bound = with_budget(ledger, Budget("all", 10))
     before = reserved(ledger, [bound])
-    parent_owner = ledger._owner
+    parent_owner = ledger._owner.id
 
     def child() -> None:
         grant = reserved(ledger, [bound])
-        assert ledger._owner != parent_owner
+        assert ledger._owner.id != parent_owner
         assert ledger.settle(grant, settlement(USD))
         assert ledger.totals()[0].calls == 1
         reserved(ledger, [bound])

@@ -95,6 +95,7 @@ def _bytes_of(file: str) -> Iterator[tuple[BinaryIO, Path | None]]:
 def _take(meter: Meter, stream: BinaryIO, path: Path | None, taken: _Taken) -> None:
     from farthing.cli.intake import Source, items  # noqa: PLC0415  help needs none of it
 
+    _ = meter.engine.ledger  # what is wrong with it is told before the file is read
     source = Source(stream, path)
     chunk: list[tuple[int, Made]] = []
     with _progress(path) as moved:
@@ -114,9 +115,10 @@ def _made(meter: Meter, item: Item, source: Source, taken: _Taken) -> Made | Non
     """What a record says, or None with the fault noted."""
     from farthing.cli.intake import Faulty, call_of  # noqa: PLC0415
 
+    if isinstance(item.record, Faulty):
+        taken.fault(item.place, str(item.record))
+        return None
     try:
-        if isinstance(item.record, Faulty):
-            raise item.record
         call = call_of(item.record, item.place, source)
         made = meter.made(**call.arguments)
     except Faulty as fault:
@@ -125,7 +127,11 @@ def _made(meter: Meter, item: Item, source: Source, taken: _Taken) -> Made | Non
     except FarthingError as error:
         taken.fault(item.place, str(error).partition("; got ")[0])  # what follows is the record's own
         return None
-    made.operation = call.operation
+    except Exception as error:  # noqa: BLE001  one record must not keep the others out
+        taken.fault(item.place, f"could not be read ({type(error).__name__})")
+        return None
+    if "operation" not in call.arguments:
+        made.operation = call.operation
     made.flags = ("imported",)
     taken.without_id += not call.has_id
     taken.without_date += not call.has_date

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import chain
 from pathlib import Path
@@ -79,48 +79,60 @@ class Item:
 
 @dataclass(slots=True)
 class Call:
-    """What is to be booked: arguments of `Meter.made`, and the operation, which its digest leaves out."""
+    """What is to be booked: arguments of `Meter.made`, and the operation where they name none."""
 
     arguments: dict[str, Any]
     operation: str
     has_id: bool
-    has_date: bool = field(default=True)
+    has_date: bool
 
 
 def items(source: Source) -> Iterator[Item]:
     """The records, as they come. Only what is not a line each is read as a whole."""
     lines = iter(source)
-    head: list[bytes] = []
-    for line in lines:
-        head.append(line)
-        if line.strip(b"\xef\xbb\xbf \t\r\n"):
-            break
+    head = _up_to_text(lines)
     if not head:
         return
-    first = _parsed(head[-1])
-    if not isinstance(first, Faulty) and not isinstance(first, list):
-        yield from _each(chain(head, lines))
+    first, after = _parsed(head[-1]), _up_to_text(lines)
+    if not _is_document(first, _text(head[-1]), _text(after[-1]) if after else b""):
+        yield from _each(chain(head, after, lines))
         return
-    if isinstance(first, Faulty) and not _begins(head[-1]):
-        yield from _each(chain(head, lines))
-        return
-    head += lines
-    whole = _parsed(b"".join(head))
-    if isinstance(whole, Faulty):
-        yield from _each(iter(head))
+    whole = [*head, *after, *lines]
+    document = _parsed(b"".join(whole))
+    if isinstance(document, Faulty):
+        yield from _each(iter(whole))
     else:
-        for place, record in enumerate(whole if isinstance(whole, list) else [whole], 1):
+        for place, record in enumerate(document if isinstance(document, list) else [document], 1):
             yield Item(place, _object(record))
 
 
-def _begins(line: bytes) -> bool:
-    """Whether more lines may belong to what this one begins: it opens a bracket and says nothing more."""
-    return line.strip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"[", b"{"}
+def _is_document(parsed: Any, first: bytes, second: bytes) -> bool:
+    """Whether all lines make one document, by the first two: it is a list alone on its line, or it opens what
+    it does not close. A line that begins with a brace is none of the inside of an object: then the first one
+    is only broken."""
+    if isinstance(parsed, list):
+        return not second
+    opens = first[:1] == b"[" or (first[:1] == b"{" and second[:1] != b"{")
+    return isinstance(parsed, Faulty) and opens
+
+
+def _up_to_text(lines: Iterator[bytes]) -> list[bytes]:
+    """Blank lines and the first that is not."""
+    taken: list[bytes] = []
+    for line in lines:
+        taken.append(line)
+        if _text(line):
+            break
+    return taken
+
+
+def _text(line: bytes) -> bytes:
+    return line.strip(b"\xef\xbb\xbf \t\r\n")
 
 
 def _each(lines: Iterator[bytes]) -> Iterator[Item]:
     for place, line in enumerate(lines, 1):
-        if line.strip(b"\xef\xbb\xbf \t\r\n"):
+        if _text(line):
             yield Item(place, _object(_parsed(line)))
 
 
@@ -161,10 +173,8 @@ def call_of(record: Mapping[str, Any], place: int, source: Source) -> Call:
             raise Faulty(f"{name} must be a text")
     if not enveloped:
         body.pop("provider", None)
-        if str(record.get("id", "")).startswith("gen-"):
-            # OpenRouter's own `provider` names who served it; the bill comes from OpenRouter
-            # (https://openrouter.ai/docs/api-reference/overview#completionsresponse-format).
-            stated["provider"] = "openrouter"
+    if str(body.get("id", "")).startswith("gen-") and (stated.get("provider") is None or not enveloped):
+        stated["provider"] = _seller(stated.get("provider"))
     reading = usage.read(body, provider=stated.get("provider"))
     if reading.suspect:
         raise Faulty("states counts that cannot be")
@@ -175,7 +185,9 @@ def call_of(record: Mapping[str, Any], place: int, source: Source) -> Call:
     model = stated.pop("model", None) or reading.model
     if model is None:
         raise Faulty("names no model")
-    operation = stated.pop("operation", None)
+    tags = stated.get("tags", {})
+    if not isinstance(tags, Mapping) or not all(isinstance(value, str) for value in tags.values()):
+        raise Faulty("tags must map text to text")
     own = record.get("id") if enveloped else None
     at = _when(record.get("date"), body)
     arguments = {
@@ -186,9 +198,15 @@ def call_of(record: Mapping[str, Any], place: int, source: Source) -> Call:
         "transaction_id": _transaction(own, reading, body, place, source),
     }
     has_id = own is not None or reading.response_id is not None
-    return Call(
-        arguments, operation or _OPERATIONS.get(reading.flavour or "", "other"), has_id, at is not None
-    )
+    usual = _OPERATIONS.get(reading.flavour or "", "other")
+    return Call(arguments, usual, has_id=has_id, has_date=at is not None)
+
+
+def _seller(stated: str | None) -> str:
+    """Who sends the bill for a body with an id of OpenRouter's: OpenRouter, unless a user says otherwise
+    beside the body's fields. Its own `provider` there is the title of whoever served it, such as
+    "Google AI Studio" (https://openrouter.ai/docs/api-reference/overview, "Responses")."""
+    return stated if stated is not None and stated.islower() else "openrouter"
 
 
 def _transaction(own: object, reading: Reading, body: Mapping[str, Any], place: int, source: Source) -> str:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Column", "Field", "Sheet", "emit", "money_fields"]
 
-_WIDEST: Final = 100_000
 _NARROWEST: Final = 12
 """Characters of a name that stand together before it is broken."""
 
@@ -125,15 +124,13 @@ def _markdown_cell(text: str) -> str:
 
 def _table(sheet: Sheet) -> None:
     from rich.console import Console  # noqa: PLC0415  only where a person looks
-    from rich.measure import Measurement  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     console = Console(highlight=False, markup=False, emoji=False)
     if sheet.title:
         console.print(Text(plain(sheet.title), style="bold"))
     if sheet.rows:
-        table = _grid(sheet)
-        least = Measurement.get(console, console.options.update(width=_WIDEST), table).minimum
+        table, least = _grid(sheet)
         console.width = max(console.width, least)  # a narrow terminal breaks the lines itself
         console.print(table)
     elif sheet.empty:
@@ -142,7 +139,8 @@ def _table(sheet: Sheet) -> None:
         console.print(Text(plain(note), style="dim"))
 
 
-def _grid(sheet: Sheet) -> Table:
+def _grid(sheet: Sheet) -> tuple[Table, int]:
+    """The table, and the columns of a terminal that it needs at least."""
     from rich import box  # noqa: PLC0415  only where a person looks
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -151,16 +149,19 @@ def _grid(sheet: Sheet) -> Table:
     lines = [[Text(plain(column.of(row))) for column in sheet.columns] for row in sheet.rows]
     if sheet.total:
         lines.append([Text(plain(cell), style="bold") for cell in sheet.total])
+    least = -2
     for column, cells in zip(sheet.columns, zip(*lines, strict=True), strict=True):
         whole = column.number or column.whole
         widest = max(cell.cell_len for cell in (Text(column.title), *cells))
+        narrowest = widest if whole else min(widest, _NARROWEST)
+        least += narrowest + 2
         table.add_column(
             Text(column.title),
             justify="right" if column.number else "left",
             no_wrap=whole,
             overflow="fold",
-            min_width=widest if whole else min(widest, _NARROWEST),
+            min_width=narrowest,
         )
     for line in lines:
         table.add_row(*line)
-    return table
+    return table, least

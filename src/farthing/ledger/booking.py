@@ -24,6 +24,8 @@ from farthing.ledger.codes import (
     flag_bits,
     units_to_json,
 )
+from farthing.ledger.keys import DAY as DAY_OF_KEYS
+from farthing.ledger.keys import Keys, key_at
 from farthing.ledger.names import ACCOUNT, MODEL, PROVIDER, TIER, Names
 from farthing.ledger.store import Entry, Grant, Reservation, Settlement
 from farthing.ledger.windows import Windows
@@ -35,11 +37,12 @@ __all__ = [
     "VOIDED",
     "book",
     "expire",
+    "give_up",
     "insert",
+    "is_open",
     "late",
     "record",
     "release",
-    "void_by_id",
     "voided",
 ]
 
@@ -60,28 +63,32 @@ def insert(
     want: Reservation,
     held: int,
     *,
+    keys: Keys,
     owner: int | None,
     windows: Sequence[int],
     digest: bytes | None = None,
-) -> int:
-    """The row of a call, pending, with its lines. Raises sqlite3.IntegrityError if its id or transaction_id
-    is there."""
+) -> int | None:
+    """The key of the row of a call, pending, with its lines; None, with nothing written, if a call of an
+    `owner` may not be inserted now (see `sql.RESERVE_CALL`).
+
+    Raises:
+        sqlite3.IntegrityError: if its transaction_id is there.
+    """
+    base = key_at(want.started_ns)
     name = names.name
     provider = want.provider
     tier = want.service_tier
     fallback = want.fallback_from
     asked = name(conn, MODEL, want.model)
-    values = (
-        want.id,
+    values: tuple[Any, ...] = (
         owner,
-        want.started_ns,
+        want.id,
         name(conn, ACCOUNT, want.account),
         CONTEXT[want.context],
         names.tagset(conn, want.tags) if want.tags else None,
         clean(want.run),
         None if provider is None else name(conn, PROVIDER, provider),
         name(conn, MODEL, want.requested_model),
-        asked,
         asked,
         OPERATION[want.operation],
         None if tier is None else name(conn, TIER, tier),
@@ -95,8 +102,20 @@ def insert(
         digest,
         flag_bits(want.flags) if want.flags else 0,
     )
-    seq = conn.execute(sql.INSERT_CALL, values).lastrowid
-    assert seq is not None  # noqa: S101  an INSERT has one
+    statement = sql.INSERT_CALL
+    if owner is not None:
+        statement = sql.RESERVE_CALL
+        values = (*values, want.epoch)
+    seq = keys.propose(base)
+    try:
+        inserted = conn.execute(statement, (seq, *values)).rowcount
+    except sqlite3.IntegrityError as error:
+        if "call.seq" not in str(error):
+            raise
+        seq = keys.free(conn, base)
+        inserted = conn.execute(statement, (seq, *values)).rowcount
+    if not inserted:
+        return None
     if len(windows) > 1:
         conn.executemany(sql.INSERT_LINE, [(seq, window) for window in windows])
     return seq
@@ -199,7 +218,7 @@ def book(conn: sqlite3.Connection, names: Names, grant: Grant, end: Settlement, 
     return True
 
 
-_STANDS: Final = """SELECT state, outcome, started, account, context, operation, provider, model,
+_STANDS: Final = """SELECT state, outcome, seq, account, context, operation, provider, model,
   usage_source, input, cached, output, cost, counted, held FROM call WHERE seq = ? AND id = ?"""
 
 _LINES: Final = """SELECT l.budget_window, w.expected FROM line AS l
@@ -227,8 +246,8 @@ def _rebook(conn: sqlite3.Connection, seq: int, old: tuple[Any, ...], ending: _E
         before = old[12] if expected and not pending and old[12] is not None else counted_before
         conn.execute(sql.BOOK_WINDOW, (held, amount - before, (cost or 0) - cost_before, window))
     conn.execute(sql.REBOOK, (*ending, seq))
-    _, _, started, account, context, operation = old[:6]
-    day = started // DAY
+    account, context, operation = old[3:6]
+    day = seq // DAY_OF_KEYS
     if not pending:
         back = tuple(-n for n in sums_of(old[1], old[8], old[9:14]))
         conn.execute(sql.DAY_SUMS, (day, account, context, operation, old[6] or 0, old[7], *back))
@@ -248,17 +267,28 @@ def release(conn: sqlite3.Connection, grant: Grant) -> bool:
     return True
 
 
-_DEAD: Final = """SELECT c.seq, c.id, c.attempts, c.provider, c.model, c.tier, c.input, c.expected, c.held
-FROM call AS c LEFT JOIN owner AS o ON o.id = c.owner
-WHERE c.state = 0 AND c.owner IS NOT NULL AND (o.id IS NULL OR o.lease_until < ?) LIMIT ?"""
+_ENDED_LEASES: Final = "SELECT id, first_seq, last_seq FROM owner WHERE lease_until < ? ORDER BY id"
 
-_GONE: Final = """DELETE FROM owner WHERE lease_until < ?
-  AND NOT EXISTS (SELECT 1 FROM call WHERE call.owner = owner.id AND call.state = 0)"""
+_DEAD: Final = """SELECT seq, id, attempts, provider, model, tier, input, expected, held
+FROM call WHERE seq BETWEEN ? AND ? AND owner = ? AND state = 0 ORDER BY seq LIMIT ?"""
 
 
 def expire(conn: sqlite3.Connection, now: int, most: int) -> int:
-    """Book up to `most` calls that dead processes left: the prompt as cost, the whole hold as counted."""
-    dead = conn.execute(_DEAD, (now, most)).fetchall()
+    """Book up to `most` calls that dead processes left; fewer are the last, and then the owners are gone."""
+    booked = 0
+    for owner, first, last in conn.execute(_ENDED_LEASES, (now,)).fetchall():
+        dead = conn.execute(_DEAD, (first, last, owner, most - booked)).fetchall()
+        _expire(conn, now, dead)
+        booked += len(dead)
+        if booked == most:
+            conn.execute("UPDATE owner SET first_seq = ? WHERE id = ?", (dead[-1][0] + 1, owner))
+            break
+        conn.execute("DELETE FROM owner WHERE id = ?", (owner,))
+    return booked
+
+
+def _expire(conn: sqlite3.Connection, now: int, dead: Sequence[tuple[Any, ...]]) -> None:
+    """The prompt as cost, the whole hold as counted."""
     for seq, call_id, attempts, provider, model, tier, tokens, expected, held in dead:
         source = COST_SOURCE["unpriced" if expected is None else "priced"]
         ending = (
@@ -266,15 +296,17 @@ def expire(conn: sqlite3.Connection, now: int, most: int) -> int:
             None, _ESTIMATED, expected, held, source, None, None, None, None, None, None, 0, None, None,
         )  # fmt: skip
         _rebook(conn, seq, conn.execute(_STANDS, (seq, call_id)).fetchone(), ending)
-    if len(dead) < most:
-        conn.execute(_GONE, (now,))
-    return len(dead)
 
 
 _KNOWN: Final = "SELECT id, digest FROM call WHERE account = ? AND transaction_id = ?"
 
 
-def record(conn: sqlite3.Connection, names: Names, windows: Windows, entry: Entry) -> tuple[str, bool]:
+_RECORDED: Final = "SELECT 1 FROM call WHERE id = ? AND owner IS NULL"
+
+
+def record(
+    conn: sqlite3.Connection, names: Names, windows: Windows, keys: Keys, entry: Entry
+) -> tuple[str, bool]:
     """Book a call that was made elsewhere, unguarded; (id of its row, True if it is new)."""
     want, end = entry.reservation, entry.settlement
     if want.transaction_id is not None:
@@ -287,12 +319,11 @@ def record(conn: sqlite3.Connection, names: Names, windows: Windows, entry: Entr
                     f"with other content (call {known[0]}); correct that call, or use another transaction_id."
                 )
             return known[0], False
-    known = conn.execute("SELECT id FROM call WHERE id = ?", (want.id,)).fetchone()
-    if known is not None:
-        return known[0], False
+    if conn.execute(_RECORDED, (want.id,)).fetchone():
+        return want.id, False
     # Windows first: one that is made now is seeded from the rows that are there, without this one.
     places = {place.id: place for place in (windows.find(conn, b, want.started_ns) for b in want.bounds)}
-    seq = insert(conn, names, want, 0, owner=None, windows=list(places), digest=entry.digest)
+    seq = insert(conn, names, want, 0, keys=keys, owner=None, windows=list(places), digest=entry.digest)
     ending = _ending(conn, names, want, end, POSTED)
     conn.execute(sql.REBOOK, (*ending, seq))
     for place in places.values():
@@ -302,14 +333,19 @@ def record(conn: sqlite3.Connection, names: Names, windows: Windows, entry: Entr
     return want.id, True
 
 
-def void_by_id(conn: sqlite3.Connection, call_id: str, now: int) -> None:
+def is_open(conn: sqlite3.Connection, seq: int, call_id: str) -> bool:
+    """Whether a call is pending."""
+    old = conn.execute(_STANDS, (seq, call_id)).fetchone()
+    return old is not None and old[0] == PENDING
+
+
+def give_up(conn: sqlite3.Connection, seq: int, call_id: str, now: int) -> None:
     """Void a call that nobody will ever settle, if it is there and pending."""
-    row = conn.execute("SELECT seq, id FROM call WHERE id = ? AND state = 0", (call_id,)).fetchone()
-    if row is None:
+    old = conn.execute(_STANDS, (seq, call_id)).fetchone()
+    if old is None or old[0] != PENDING:
         return
-    old = conn.execute(_STANDS, row).fetchone()
     ending = (
         VOIDED, _ERROR, now, None, old[6], old[7], None, 1, None, None, None, None, None,
         USAGE_SOURCE["unknown"], 0, 0, COST_SOURCE["none"], None, None, None, None, None, None, 0, None, None,
     )  # fmt: skip
-    _rebook(conn, row[0], old, ending)
+    _rebook(conn, seq, old, ending)

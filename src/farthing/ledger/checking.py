@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Final
 
+from farthing.ledger.keys import DAY
 from farthing.ledger.totals import ROW_SUMS
 
 __all__ = ["check", "facts"]
@@ -33,6 +34,12 @@ JOIN budget_window AS o ON o.budget = a.budget AND o.key = a.key AND o.id <> a.i
   AND o.starts >= a.starts AND o.starts < coalesce(a.ends, 9223372036854775807)
 JOIN budget AS b ON b.id = a.budget"""
 
+_ASTRAY: Final = """SELECT c.id FROM call AS c LEFT JOIN owner AS o ON o.id = c.owner
+WHERE c.state = 0 AND c.owner IS NOT NULL
+  AND (o.id IS NULL OR c.seq NOT BETWEEN o.first_seq AND o.last_seq)"""
+
+_TWICE: Final = "SELECT id FROM call GROUP BY id HAVING count(*) > 1"
+
 _SUMS: Final = ("calls", "errors", "input", "cached", "output", "cost", "counted", "unpriced", "estimated")
 
 
@@ -48,7 +55,7 @@ def _rollup(table: str, keys: str, selected: str) -> str:
 ) GROUP BY {keys} HAVING {differs}"""  # noqa: S608  constant names
 
 
-_DAY: Final = "started / 86400000000000 AS day"
+_DAY: Final = f"seq / {DAY} AS day"
 _ROLLUPS: Final = {
     "day_model": _rollup(
         "day_model",
@@ -85,6 +92,11 @@ def check(conn: sqlite3.Connection) -> list[str]:
         f"Two windows of budget {name!r} ({key!r}) overlap."
         for name, key in conn.execute(_OVERLAPS).fetchmany(_MOST)
     ]
+    faults += [
+        f"The running call {call} is not where its owner would look for it, so it would never expire."
+        for (call,) in conn.execute(_ASTRAY).fetchmany(_MOST)
+    ]
+    faults += [f"Two calls have the id {call}." for (call,) in conn.execute(_TWICE).fetchmany(_MOST)]
     for table, statement in _ROLLUPS.items():
         faults += [
             f"{table} differs from the calls of day {row[0]} since 1970 by {row[1:]}."
@@ -94,7 +106,6 @@ def check(conn: sqlite3.Connection) -> list[str]:
 
 
 _TABLES: Final = (
-    "call",
     "more_line",
     "budget",
     "budget_window",
@@ -115,7 +126,8 @@ def facts(conn: sqlite3.Connection, path: str) -> dict[str, Any]:
         "migrations": [row[0] for row in conn.execute("SELECT name FROM _sqlite_migrations ORDER BY id")],
         "ledger_id": (conn.execute("SELECT text FROM meta WHERE key = 'ledger_id'").fetchone() or (None,))[0],
         "file_bytes": {suffix or "ledger": _size(path + suffix) for suffix in ("", "-wal", "-shm", ".lock")},
-        "rows": {
+        "rows": {"call": sum(states.values())}
+        | {
             table: conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608  constant names
             for table in _TABLES
         },

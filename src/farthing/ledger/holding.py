@@ -10,20 +10,30 @@ from farthing.ledger import sql
 from farthing.ledger.store import Bound, Reservation, Short
 from farthing.ledger.windows import Place, Windows
 
-__all__ = ["hold", "places", "twice"]
+__all__ = ["hold", "known_places", "places", "twice"]
 
 Taken = list[tuple[Place, Bound]]
 
 
+def known_places(windows: Windows, want: Reservation) -> Taken | None:
+    """What `places` gives, from memory; None if a window has to be looked for."""
+    found: Taken = []
+    for bound in want.bounds:
+        place = windows.known(bound, want.started_ns)
+        if place is None:
+            return None
+        found.append((place, bound))
+    return _in_order(found) if len(found) > 1 else found
+
+
 def places(conn: sqlite3.Connection, windows: Windows, want: Reservation) -> Taken:
     """The windows that bind a call, in ascending order of their ids, each once with its least limit."""
-    at = want.started_ns
-    if len(want.bounds) == 1:
-        bound = want.bounds[0]
-        return [(windows.find(conn, bound, at), bound)]
+    return _in_order([(windows.find(conn, bound, want.started_ns), bound) for bound in want.bounds])
+
+
+def _in_order(found: Taken) -> Taken:
     taken: dict[int, tuple[Place, Bound]] = {}
-    for bound in want.bounds:
-        place = windows.find(conn, bound, at)
+    for place, bound in found:
         other = taken.get(place.id)
         if other is None or (bound.hard, -bound.limit) > (other[1].hard, -other[1].limit):
             taken[place.id] = (place, bound)
@@ -77,6 +87,4 @@ def twice(error: sqlite3.IntegrityError, want: Reservation) -> Exception:
         return TransactionConflict(
             f"transaction_id {want.transaction_id!r} of account {want.account!r} belongs to another call."
         )
-    if "call.id" in str(error):
-        return ValueError(f"call {want.id!r} was reserved before; every call needs an id of its own")
     return error

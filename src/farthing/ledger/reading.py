@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from farthing.ledger.codes import CONTEXT, clean
+from farthing.ledger.ids import find
 from farthing.ledger.names import ACCOUNT, MODEL
 from farthing.ledger.schema import CALL_FROM, CALL_SELECT
 from farthing.ledger.store import Bound, Totals, WindowRow
@@ -32,8 +33,8 @@ def call(conn: sqlite3.Connection, call_id: str) -> dict[str, Any] | None:
     """The finished call with this id, with its stored rates and raw usage as JSON text."""
     found = rows(
         conn,
-        f"{CALL_SELECT}, price.json AS rates, c.raw AS raw{CALL_FROM} WHERE c.id = ? AND c.state <> 0",
-        (clean(call_id),),
+        f"{CALL_SELECT}, price.json AS rates, c.raw AS raw{CALL_FROM} WHERE c.seq = ? AND c.state <> 0",
+        (find(conn, call_id),),
     )
     return found[0] if found else None
 
@@ -42,17 +43,18 @@ def calls(
     conn: sqlite3.Connection, where: Mapping[str, str | None], limit: int, before: str | None
 ) -> list[dict[str, Any]]:
     """Finished calls, newest first; `before` is the last id of a page."""
-    terms, values = ["c.state <> 0"], []
+    terms: list[str] = ["c.state <> 0"]
+    values: list[object] = []
     for name, value in where.items():
         if value is not None:
             terms.append(f"c.{name} = {'?' if name == 'context' else _NAMED[name]}")
             values.append(CONTEXT.get(value, -1) if name == "context" else clean(value))
     if before is not None:
-        terms.append("(c.started, c.seq) < (SELECT started, seq FROM call WHERE id = ?)")
-        values.append(clean(before))
+        terms.append("c.seq < ?")
+        values.append(find(conn, before))
     return rows(
         conn,
-        f"{CALL_SELECT}{CALL_FROM} WHERE {' AND '.join(terms)} ORDER BY c.started DESC, c.seq DESC LIMIT ?",
+        f"{CALL_SELECT}{CALL_FROM} WHERE {' AND '.join(terms)} ORDER BY c.seq DESC LIMIT ?",
         (*values, limit),
     )
 
@@ -68,7 +70,7 @@ _RUN: Final = "c.state <> 0 AND (c.run = ?1 OR (c.run > ?1 || '/' AND c.run < ?1
 
 def run_calls(conn: sqlite3.Connection, run: str) -> list[dict[str, Any]]:
     """The finished calls of a run and of everything below it, oldest first."""
-    return rows(conn, f"{CALL_SELECT}{CALL_FROM} WHERE {_RUN} ORDER BY c.started, c.seq", (clean(run),))
+    return rows(conn, f"{CALL_SELECT}{CALL_FROM} WHERE {_RUN} ORDER BY c.seq", (clean(run),))
 
 
 _RUN_TOTALS: Final = f"""SELECT count(*) AS calls, coalesce(sum(c.outcome = 2), 0) AS errors,

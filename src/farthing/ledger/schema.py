@@ -1,14 +1,17 @@
 """The tables and views of a SQLite ledger.
 
 Amounts are integer nano-dollars, instants integer nanoseconds since 1970 (UTC), `duration` is in
-microseconds and `day` in days since 1970. Words are codes (see `codes`), names are ids of `name`.
+microseconds and `day` in days since 1970. `call.seq` says when the call began (see `keys`). Words are codes
+(see `codes`), names are ids of `name`.
 There is no CHECK on spent + held against a limit: a bill above its hold is the truth, and a limit may be
 lowered below what is spent; the guard is the WHERE of the reserve.
 
 A commit costs by the pages that it touches, so what is written together lies together: the window of a call
 that has one stands in its row (`more_line` has those of calls with several), the amount of a line is what
 the row says (held, then counted or cost), and both rollups are rows of `day_sum`. The views `line`,
-`day_model` and `day_account` show them as what they are.
+`day_model` and `day_account` show them as what they are. And no index is written by a call that has neither
+a run nor a transaction_id: calls are found by their keys (see `keys` and `ids`), the open ones of an owner
+between its `first_seq` and `last_seq`.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from farthing.ledger.codes import COST_SOURCES, USAGE_SOURCES
+from farthing.ledger.keys import BITS
 from farthing.records import CONTEXTS, FLAGS, OPERATIONS, OUTCOMES
 
 __all__ = ["APPLICATION_ID", "CALL_FROM", "CALL_SELECT", "TABLES", "VIEWS"]
@@ -31,16 +35,19 @@ TABLES: Final[tuple[str, ...]] = (
     """CREATE TABLE tagset (
   id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, json TEXT NOT NULL) STRICT""",
     """CREATE TABLE owner (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, token BLOB NOT NULL UNIQUE, lease_until INTEGER NOT NULL) STRICT""",
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  token BLOB NOT NULL UNIQUE,
+  lease_until INTEGER NOT NULL,
+  first_seq INTEGER NOT NULL,
+  last_seq INTEGER NOT NULL) STRICT""",
     """CREATE TABLE price (
   id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, source TEXT NOT NULL, json TEXT NOT NULL) STRICT""",
     """CREATE TABLE call (
   seq INTEGER PRIMARY KEY,
-  id TEXT NOT NULL UNIQUE,
+  id TEXT NOT NULL,
   state INTEGER NOT NULL CHECK (state BETWEEN 0 AND 3),
   outcome INTEGER,
   owner INTEGER,
-  started INTEGER NOT NULL,
   recorded INTEGER,
   duration INTEGER,
   account INTEGER NOT NULL,
@@ -75,8 +82,7 @@ TABLES: Final[tuple[str, ...]] = (
   units TEXT,
   raw TEXT,
   CHECK ((state = 0) = (outcome IS NULL) AND (state = 0) = (counted IS NULL))) STRICT""",
-    "CREATE INDEX call_started ON call (started)",
-    "CREATE INDEX call_open ON call (owner) WHERE state = 0",
+    "CREATE UNIQUE INDEX call_recorded ON call (id) WHERE owner IS NULL",
     "CREATE INDEX call_run ON call (run) WHERE run IS NOT NULL",
     """CREATE UNIQUE INDEX call_transaction ON call (account, transaction_id)
   WHERE transaction_id IS NOT NULL""",
@@ -136,16 +142,13 @@ def _flags() -> str:
     return f"'[' || ltrim({parts}, ',') || ']'"
 
 
-def _instant(column: str) -> str:
-    """ISO-8601 UTC to the microsecond."""
-    return (
-        f"strftime('%Y-%m-%dT%H:%M:%S', {column} / 1000000000, 'unixepoch') || "
-        f"printf('.%06dZ', {column} / 1000 % 1000000)"
-    )
+def _instant(us: str) -> str:
+    """ISO-8601 UTC of microseconds."""
+    return f"strftime('%Y-%m-%dT%H:%M:%S', {us} / 1000000, 'unixepoch') || printf('.%06dZ', {us} % 1000000)"
 
 
-CALL_SELECT: Final = f"""SELECT c.id AS id, {_instant("c.started")} AS started_at,
-  CASE WHEN c.recorded IS NOT NULL THEN {_instant("c.recorded")} END AS recorded_at,
+CALL_SELECT: Final = f"""SELECT c.id AS id, {_instant(f"(c.seq >> {BITS})")} AS started_at,
+  CASE WHEN c.recorded IS NOT NULL THEN {_instant("(c.recorded / 1000)")} END AS recorded_at,
   account.name AS account, {_word("c.context", CONTEXTS)} AS context,
   coalesce(tagset.json, '{{}}') AS tags, c.run AS run, provider.name AS provider,
   requested.name AS requested_model, model.name AS model, {_word("c.operation", OPERATIONS)} AS operation,
@@ -160,8 +163,7 @@ CALL_SELECT: Final = f"""SELECT c.id AS id, {_instant("c.started")} AS started_a
   c.error AS error, {_flags()} AS flags, coalesce(c.units, '{{}}') AS units,
   price.source AS prices_version"""
 
-CALL_FROM: Final = """
-FROM call AS c
+_NAMED: Final = """
   JOIN name AS account ON account.id = c.account
   JOIN name AS requested ON requested.id = c.requested
   JOIN name AS model ON model.id = c.model
@@ -170,6 +172,11 @@ FROM call AS c
   LEFT JOIN name AS fallback ON fallback.id = c.fallback_from
   LEFT JOIN tagset ON tagset.id = c.tags
   LEFT JOIN price ON price.id = c.price"""
+
+CALL_FROM: Final = f"\nFROM call AS c{_NAMED}"
+
+_OPEN_FROM: Final = f"""
+FROM owner AS o CROSS JOIN call AS c ON c.seq BETWEEN o.first_seq AND o.last_seq AND c.owner = o.id{_NAMED}"""
 
 _SUMS: Final = "calls, errors, input, cached, output, cost, counted, unpriced, estimated"
 
@@ -182,11 +189,11 @@ UNION ALL SELECT call, budget_window FROM more_line""",
     ("day_model", f"SELECT day, context, operation, provider, model, {_SUMS} FROM day_sum WHERE account = 0"),  # noqa: S608  constant names
     ("day_account", f"SELECT day, account, context, {_SUMS} FROM day_sum WHERE account > 0"),  # noqa: S608  constant names
     ("calls", f"{CALL_SELECT}{CALL_FROM}\nWHERE c.state <> 0"),
-    ("open_calls", f"{CALL_SELECT}{CALL_FROM}\nWHERE c.state = 0"),
+    ("open_calls", f"{CALL_SELECT}{_OPEN_FROM}\nWHERE c.state = 0"),
     (
         "budget_windows",
-        f"""SELECT b.name AS budget, w.key AS key, {_instant("w.starts")} AS starts_at,
-  CASE WHEN w.ends IS NOT NULL THEN {_instant("w.ends")} END AS ends_at,
+        f"""SELECT b.name AS budget, w.key AS key, {_instant("(w.starts / 1000)")} AS starts_at,
+  CASE WHEN w.ends IS NOT NULL THEN {_instant("(w.ends / 1000)")} END AS ends_at,
   w.limit_nano AS limit_nano, w.spent AS spent_nano, w.held AS held_nano
 FROM budget_window AS w JOIN budget AS b ON b.id = w.budget
 WHERE b.removed IS NULL""",  # noqa: S608  constant names

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from farthing.ledger.keys import bound
 from farthing.limits import key_of, matches
 from farthing.records import CONTEXTS, Budget
 
@@ -22,7 +23,7 @@ FOREVER: Final = 2**63 - 1
 _DISTINCT: Final = """SELECT d.account, d.context, d.provider, d.asked, d.tags,
   account.name, provider.name, asked.name, tagset.json
 FROM (SELECT DISTINCT account, context, provider, asked, tags FROM call
-    WHERE started >= ? AND started < ? AND state <> 2) AS d
+    WHERE seq >= ? AND seq < ? AND state <> 2) AS d
   JOIN name AS account ON account.id = d.account
   JOIN name AS asked ON asked.id = d.asked
   LEFT JOIN name AS provider ON provider.id = d.provider
@@ -35,14 +36,14 @@ _LINES: Final = """INSERT INTO more_line (call, budget_window)
 SELECT c.seq, t.budget_window
 FROM call AS c JOIN temp.seed_target AS t ON t.account = c.account AND t.context = c.context
   AND t.provider IS c.provider AND t.asked = c.asked AND t.tags IS c.tags
-WHERE c.started >= ? AND c.started < ? AND c.state <> 2"""
+WHERE c.seq >= ? AND c.seq < ? AND c.state <> 2"""
 
 _SUMS: Final = """SELECT
   sum(CASE WHEN c.state = 0 THEN 0 WHEN ? THEN coalesce(c.cost, c.counted) ELSE c.counted END),
   sum(CASE WHEN c.state = 0 THEN c.held ELSE 0 END),
   sum(CASE WHEN c.state = 0 THEN 0 ELSE coalesce(c.cost, 0) END), l.budget_window
 FROM call AS c JOIN more_line AS l ON l.call = c.seq
-WHERE c.started >= ? AND c.started < ?
+WHERE c.seq >= ? AND c.seq < ?
   AND l.budget_window IN (SELECT budget_window FROM temp.seed_target)
 GROUP BY l.budget_window"""
 
@@ -51,15 +52,16 @@ _PUT: Final = "UPDATE budget_window SET spent = ?, held = ?, cost = ? WHERE id =
 
 @dataclass(frozen=True, slots=True)
 class Dims:
-    """The distinct dimensions of the calls that started in [starts, ends), with their names."""
+    """The distinct dimensions of the calls with keys in [first, after), with their names."""
 
-    starts: int
-    ends: int
+    first: int
+    after: int
     rows: tuple[tuple[tuple[int | None, ...], str, str, str | None, str, Mapping[str, str]], ...]
 
     @classmethod
     def read(cls, conn: sqlite3.Connection, starts: int, ends: int | None) -> Dims:
-        ends = FOREVER if ends is None else ends
+        """Of the calls that started in [starts, ends)."""
+        first, after = bound(starts), FOREVER if ends is None else bound(ends)
         rows = tuple(
             (
                 (account, context, provider, asked, tags),
@@ -71,9 +73,9 @@ class Dims:
             )
             for (
                 account, context, provider, asked, tags, account_name, provider_name, asked_name, tags_json
-            ) in conn.execute(_DISTINCT, (starts, ends))
+            ) in conn.execute(_DISTINCT, (first, after))
         )  # fmt: skip
-        return cls(starts, ends, rows)
+        return cls(first, after, rows)
 
     def keys(self, budget: Budget) -> dict[str, list[tuple[int | None, ...]]]:
         """The dimensions that the budget binds, by its key for them."""
@@ -97,6 +99,6 @@ def seed(conn: sqlite3.Connection, budget: Budget, windows: Mapping[str, int], d
                 "INSERT INTO temp.seed_target VALUES (?, ?, ?, ?, ?, ?)",
                 [(*combination, window) for combination in combinations],
             )
-    conn.execute(_LINES, (dims.starts, dims.ends))
-    sums = conn.execute(_SUMS, (budget.charges_expected, dims.starts, dims.ends)).fetchall()
+    conn.execute(_LINES, (dims.first, dims.after))
+    sums = conn.execute(_SUMS, (budget.charges_expected, dims.first, dims.after)).fetchall()
     conn.executemany(_PUT, sums)

@@ -12,17 +12,17 @@ __all__ = [
     "BOOK",
     "BOOK_WINDOW",
     "DAY_SUMS",
-    "EPOCH_AND_LEASE",
+    "EPOCH",
     "HOLD",
     "HOLD_GUARDED",
     "INSERT_CALL",
     "INSERT_LINE",
     "REBOOK",
+    "RESERVE_CALL",
     "WINDOW_LEFT",
 ]
 
-EPOCH_AND_LEASE: Final = """SELECT number, (SELECT lease_until FROM owner WHERE id = ?)
-FROM meta WHERE key = 'budget_epoch'"""
+EPOCH: Final = "SELECT number FROM meta WHERE key = 'budget_epoch'"
 
 HOLD_GUARDED: Final = """UPDATE budget_window SET held = held + ?1, limit_nano = ?2
 WHERE id = ?3 AND ?2 - spent - held >= ?1"""
@@ -31,10 +31,19 @@ HOLD: Final = "UPDATE budget_window SET held = held + ?1, limit_nano = ?2 WHERE 
 
 WINDOW_LEFT: Final = "SELECT spent, held, ends FROM budget_window WHERE id = ?"
 
-INSERT_CALL: Final = """INSERT INTO call (id, state, owner, started, account, context, tags, run, provider,
-  requested, asked, model, operation, tier, attempts, input, expected, held, price, budget_window,
-  fallback_from, transaction_id, digest, flags)
-VALUES (?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_CALL: Final = """INSERT INTO call (seq, owner, id, state, account, context, tags, run, provider, requested,
+  asked, model, operation, tier, attempts, input, expected, held, price, budget_window, fallback_from,
+  transaction_id, digest, flags)"""
+
+_VALUES: Final = """?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?11, ?12, 1, ?13, ?14, ?15, ?16, ?17,
+  ?18, ?19, ?20, ?21"""
+
+INSERT_CALL: Final = f"{_CALL} VALUES ({_VALUES})"
+
+RESERVE_CALL: Final = f"""{_CALL} SELECT {_VALUES}
+WHERE EXISTS (SELECT 1 FROM owner WHERE id = ?2 AND ?1 BETWEEN first_seq AND last_seq)
+  AND (SELECT number FROM meta WHERE key = 'budget_epoch') = ?22"""  # noqa: S608  constant names
+"""No row if the budgets have changed, or if the owner would not know its open call by the key."""
 
 INSERT_LINE: Final = "INSERT INTO more_line (call, budget_window) VALUES (?, ?)"
 

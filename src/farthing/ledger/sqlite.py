@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +13,9 @@ from farthing.errors import FarthingError, LedgerError, TransactionConflict
 from farthing.ledger import booking, checking, holding, reading, sql, standing
 from farthing.ledger.codes import clean
 from farthing.ledger.connection import Connections
+from farthing.ledger.keys import Keys
 from farthing.ledger.names import ACCOUNT, MODEL, Names
+from farthing.ledger.owner import Owner
 from farthing.ledger.store import (
     Bound,
     Clock,
@@ -36,9 +37,6 @@ from farthing.records import Budget
 
 __all__ = ["SqliteLedger"]
 
-LEASE: Final = 600 * 10**9
-"""Nanoseconds for which a process owns its calls; renewed when a third has passed."""
-
 _BATCH: Final = 500
 
 _T = TypeVar("_T")
@@ -56,8 +54,8 @@ class SqliteLedger:
         self._names = Names()
         self._windows = Windows()
         self._standing = standing.Standing()
-        self._owner: int | None = None
-        self._renew_at = 0
+        self._keys = Keys()
+        self._owner = Owner()
         self._orphans: deque[str] = deque()
         self._voiding: list[str] = []
         self._connections = Connections(where, timeout=timeout, ready=self._on_open)
@@ -83,14 +81,18 @@ class SqliteLedger:
             end = booking.voided(end)
         state = booking.VOIDED if void else booking.POSTED
         full = bool(grant.lines) and end.counted > grant.held
-        return self._write(self._settle, (grant, end, state), full=full)
+        settled = self._write(self._settle, (grant, end, state), full=full)
+        self._owner.ended(grant.reservation.id)
+        return settled
 
     def give_up(self, call_id: str) -> None:
         self._orphans.append(call_id)
         self._write(self._void_orphans, None, full=False)
 
     def release(self, grant: Grant) -> bool:
-        return self._write(booking.release, grant, full=False)
+        released = self._write(booking.release, grant, full=False)
+        self._owner.ended(grant.reservation.id)
+        return released
 
     def record(self, entry: Entry) -> tuple[str, bool]:
         return self._write(self._record, entry, full=True)
@@ -129,8 +131,8 @@ class SqliteLedger:
 
     def renew(self, now_ns: int) -> None:
         """Prolong the lease of this process's calls; for one that is idle."""
-        if self._owner is not None:
-            self._write(self._renew, now_ns, full=False)
+        if self._owner.id is not None:
+            self._write(self._owner.renew, now_ns, full=False)
 
     # Budgets
 
@@ -225,33 +227,62 @@ class SqliteLedger:
         return self._connections.write(operation, argument, full=full and self.durability == "safe")
 
     def _reserve(self, conn: sqlite3.Connection, want: Reservation) -> Grant | Short | Stale:
-        epoch, lease = conn.execute(sql.EPOCH_AND_LEASE, (self._owner,)).fetchone()
-        if epoch != want.epoch:
-            if epoch != self._standing.epoch:
-                self._reload(conn)
-            self._connections.cancel(conn)
-            return Stale(epoch)
-        if lease is None or self._clock.time_ns() >= self._renew_at:
-            self._renew(conn, self._clock.time_ns())
+        owner, now = self._owner, self._clock.time_ns()
+        if now >= owner.renew_at:
+            owner.renew(conn, now)
         if self._orphans:
             self._void_orphans(conn)
-        lines: tuple[tuple[int, bool], ...] = ()
-        held = want.hi
-        if want.bounds:
+        if owner.open_key(conn, want.id) is not None:
+            raise ValueError(f"call {want.id!r} was reserved before; every call needs an id of its own")
+        # The insert finds out whether the budgets have changed; before a window is made it must be known.
+        taken = holding.known_places(self._windows, want)
+        if taken is None:
+            if stale := self._stale(conn, want):
+                return stale
             taken = holding.places(conn, self._windows, want)
-            granted = holding.hold(conn, want, taken)
-            if isinstance(granted, Short):
-                self._connections.cancel(conn)
-                return granted
-            held = granted
-            lines = tuple((place.id, place.expected) for place, _ in taken)
+        held = holding.hold(conn, want, taken) if taken else want.hi
+        if isinstance(held, Short):
+            if stale := self._stale(conn, want):
+                return stale
+            self._connections.cancel(conn)
+            return held
+        lines = tuple((place.id, place.expected) for place, _ in taken)
+        seq = self._insert(conn, want, held, lines)
+        if seq is None:
+            if stale := self._stale(conn, want):
+                return stale
+            owner.renew(conn, now, want.started_ns)
+            seq = self._insert(conn, want, held, lines)
+        if seq is None:
+            raise LedgerError(f"{self.where} cannot hold call {want.id!r} now.")
+        owner.began(want.id, seq)
+        return Grant(seq, want, held, lines)
+
+    def _insert(
+        self, conn: sqlite3.Connection, want: Reservation, held: int, lines: Sequence[tuple[int, bool]]
+    ) -> int | None:
         try:
-            seq = booking.insert(
-                conn, self._names, want, held, owner=self._owner, windows=[line[0] for line in lines]
+            return booking.insert(
+                conn,
+                self._names,
+                want,
+                held,
+                keys=self._keys,
+                owner=self._owner.id,
+                windows=[line[0] for line in lines],
             )
         except sqlite3.IntegrityError as error:
             raise holding.twice(error, want) from error
-        return Grant(seq, want, held, lines)
+
+    def _stale(self, conn: sqlite3.Connection, want: Reservation) -> Stale | None:
+        """The answer to a call that was matched against other budgets than there are now."""
+        epoch = conn.execute(sql.EPOCH).fetchone()[0]
+        if epoch == want.epoch:
+            return None
+        if epoch != self._standing.epoch:
+            self._reload(conn)
+        self._connections.cancel(conn)
+        return Stale(epoch)
 
     def _settle(self, conn: sqlite3.Connection, job: tuple[Grant, Settlement, int]) -> bool:
         grant, end, state = job
@@ -262,12 +293,12 @@ class SqliteLedger:
 
     def _record(self, conn: sqlite3.Connection, entry: Entry) -> tuple[str, bool]:
         want = entry.reservation
-        epoch = conn.execute(sql.EPOCH_AND_LEASE, (None,)).fetchone()[0]
+        epoch = conn.execute(sql.EPOCH).fetchone()[0]
         if epoch != want.epoch:
             if epoch != self._standing.epoch:
                 self._reload(conn)
             entry = replace(entry, reservation=replace(want, bounds=self._matched(want), epoch=epoch))
-        return booking.record(conn, self._names, self._windows, entry)
+        return booking.record(conn, self._names, self._windows, self._keys, entry)
 
     def _record_batch(
         self, conn: sqlite3.Connection, batch: list[Entry]
@@ -315,16 +346,6 @@ class SqliteLedger:
     def _expire(self, conn: sqlite3.Connection, now: int) -> int:
         return booking.expire(conn, now, _BATCH)
 
-    def _renew(self, conn: sqlite3.Connection, now: int) -> None:
-        """Prolong the lease, or begin one."""
-        until = now + LEASE
-        moved = conn.execute("UPDATE owner SET lease_until = ? WHERE id = ?", (until, self._owner)).rowcount
-        if not moved:
-            self._owner = conn.execute(
-                "INSERT INTO owner (token, lease_until) VALUES (?, ?)", (os.urandom(16), until)
-            ).lastrowid
-        self._renew_at = now + LEASE // 3
-
     def _change(self, conn: sqlite3.Connection, change: Callable[[sqlite3.Connection, int], bool]) -> bool:
         changed = change(conn, self._clock.time_ns())
         if changed:
@@ -337,11 +358,14 @@ class SqliteLedger:
 
     def _void_orphans(self, conn: sqlite3.Connection, _: None = None) -> None:
         while self._orphans:
-            self._voiding.append(self._orphans.popleft())
-            booking.void_by_id(conn, self._voiding[-1], self._clock.time_ns())
+            call_id = self._orphans.popleft()
+            self._voiding.append(call_id)
+            seq = self._owner.open_key(conn, call_id)
+            if seq is not None:
+                booking.give_up(conn, seq, call_id, self._clock.time_ns())
 
     def _on_open(self, conn: sqlite3.Connection) -> None:
-        self._owner = None
+        self._owner = Owner()
         self._reload(conn)
         now = self._clock.time_ns()
         while booking.expire(conn, now, _BATCH) == _BATCH:
@@ -350,7 +374,10 @@ class SqliteLedger:
     def _on_commit(self) -> None:
         self._names.keep()
         self._windows.keep()
+        self._owner.keep()
         if self._voiding:
+            for call_id in self._voiding:
+                self._owner.ended(call_id)
             self._voiding.clear()
 
     def _on_rollback(self) -> None:
@@ -358,13 +385,8 @@ class SqliteLedger:
         self._windows.forget()
         self._orphans.extend(self._voiding)
         self._voiding.clear()
-        # What was read or begun in the transaction may not be so: know less rather than something wrong.
-        self._renew_at = 0
+        self._owner.forget()
 
     def _farewell(self, conn: sqlite3.Connection) -> None:
         self._void_orphans(conn)
-        conn.execute(
-            "DELETE FROM owner WHERE id = ?1"
-            " AND NOT EXISTS (SELECT 1 FROM call WHERE owner = ?1 AND state = 0)",
-            (self._owner,),
-        )
+        self._owner.leave(conn)

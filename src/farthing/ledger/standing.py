@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from farthing.ledger.codes import budget_from_json, budget_to_json, clean
+from farthing.ledger.keys import key_at, started_ns
 from farthing.ledger.seeding import Dims, seed
 from farthing.ledger.store import Origin, StandingBudget
 from farthing.ledger.windows import between
@@ -136,7 +137,8 @@ def _close(conn: sqlite3.Connection, number: int, now: int) -> None:
     ).fetchall()
     for window in later:
         conn.execute(
-            "UPDATE call SET budget_window = NULL WHERE started >= ? AND budget_window = ?", (now, *window)
+            "UPDATE call SET budget_window = NULL WHERE seq >= ? AND budget_window = ?",
+            (key_at(now), *window),
         )
         conn.execute("DELETE FROM more_line WHERE budget_window = ?", window)
         conn.execute("DELETE FROM budget_window WHERE id = ?", window)
@@ -177,5 +179,7 @@ def _earliest(conn: sqlite3.Connection, number: int, key: str, now: int) -> int:
     before = conn.execute(
         "SELECT max(ends) FROM budget_window WHERE budget = ? AND key = ?", (number, key)
     ).fetchone()[0]
-    first = conn.execute("SELECT min(started) FROM call WHERE state <> 2").fetchone()[0]
-    return before if before is not None else min(now, now if first is None else first)
+    if before is not None:
+        return int(before)
+    first = conn.execute("SELECT seq FROM call WHERE state <> 2 ORDER BY seq LIMIT 1").fetchone()
+    return now if first is None else min(now, started_ns(first[0]))

@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from typing import Final
 
 from farthing.ledger.codes import CONTEXT, OPERATION, USAGE_SOURCE, clean
+from farthing.ledger.keys import DAY, bound
 from farthing.ledger.names import ACCOUNT, MODEL, PROVIDER
 from farthing.ledger.store import Totals
 from farthing.records import CONTEXTS, OPERATIONS, OUTCOMES
@@ -36,7 +37,7 @@ ROW_SUMS: Final = f"""1 AS calls, outcome = {_ERROR} AS errors, coalesce(input, 
   usage_source = {USAGE_SOURCE["estimated"]} AND outcome <> {_ERROR} AS estimated"""
 """What a finished row of `call` adds to the totals; the same as `booking.sums_of`."""
 
-_ROW_DIMENSION: Final = {"day": f"started / {_DAY} AS day", "provider": "coalesce(provider, 0) AS provider"}
+_ROW_DIMENSION: Final = {"day": f"seq / {DAY} AS day", "provider": "coalesce(provider, 0) AS provider"}
 
 
 def totals(
@@ -92,20 +93,20 @@ def _parts(needed: tuple[str, ...], start: int, end: int) -> tuple[list[str], li
         rollup = "day_account"
     first, after = -(-start // _DAY), end // _DAY
     if rollup is None or first >= after:
-        return ([_rows_part(needed)], [start, end]) if start < end else ([], [])
+        return ([_rows_part(needed)], [bound(start), bound(end)]) if start < end else ([], [])
     columns = ", ".join((*needed, *_SUMS))
     parts = [f"SELECT {columns} FROM {rollup} WHERE day >= ? AND day < ?"]  # noqa: S608  constant names
     values = [first, after]
     for low, high in ((start, first * _DAY), (after * _DAY, end)):
         if low < high:
             parts.append(_rows_part(needed))
-            values += [low, high]
+            values += [bound(low), bound(high)]
     return parts, values
 
 
 def _rows_part(needed: tuple[str, ...]) -> str:
     columns = ", ".join((*(_ROW_DIMENSION.get(name, name) for name in needed), ROW_SUMS))
-    return f"SELECT {columns} FROM call WHERE state <> 0 AND started >= ? AND started < ?"  # noqa: S608  constant names
+    return f"SELECT {columns} FROM call WHERE state <> 0 AND seq >= ? AND seq < ?"  # noqa: S608  constant names
 
 
 def _filters(where: Mapping[str, str]) -> tuple[str, list[object]]:

@@ -74,12 +74,16 @@ class Windows:
         self._places.clear()
         self._fresh.clear()
 
+    def known(self, bound: Bound, at: int) -> Place | None:
+        """The window of `bound` at an instant, if it is remembered."""
+        place = self._places.get((bound.identity, bound.attached, bound.key))
+        return place if place is not None and place[1] <= at < place[2] else None
+
     def find(self, conn: sqlite3.Connection, bound: Bound, at: int) -> Place:
         """The window of `bound` at an instant, made if need be."""
-        key = (bound.identity, bound.attached, bound.key)
-        place = self._places.get(key)
-        if place is not None and place.starts <= at < place.ends:
+        if place := self.known(bound, at):
             return place
+        key = (bound.identity, bound.attached, bound.key)
         budget, since = _budget_row(conn, bound)
         place = _stored_or_made(conn, bound, budget, since, at)
         if place.ends > since:  # not one that ended because the rules changed: see `counted_at`

@@ -12,7 +12,7 @@ from farthing.engine import Engine
 from farthing.errors import FarthingError, InvalidBudget, LedgerError
 from farthing.ledger.store import Origin, WindowRow
 from farthing.records import Affordability, Budget, Candidate, Cost, Estimate, Receipt
-from farthing.settings import Who, resolve
+from farthing.settings import Who, checked_text, resolve
 
 __all__ = ["MISSING", "Asking"]
 
@@ -77,26 +77,36 @@ class Asking:
         now = engine.clock.time_ns()
         if not engine.enabled:
             return Affordability(affordable=True, unknown=True, as_of=engine.aware(now))
-        who = Who(account).over(resolve(Who(), engine.who))
-        try:
-            need = 0 if amount is None else money.parse_usd(amount)
-            name = model or ""
-            provider = engine.catalog.provider_of(name) if name else None
-            if amount is None and model is not None:
-                upper = self.estimate(model=model, messages=messages or []).upper
-                need = 0 if upper is None else money.parse_usd(upper)
-            ledger = engine.ledger
-            bounds = engine.guard.bounds(
-                who, provider=provider, model=engine.catalog.canonical(name, provider)
+        who = Who(checked_text(account, "account")).over(resolve(Who(), engine.who))
+        need, name, provider, priced = (
+            0 if amount is None else money.parse_usd(amount),
+            model or "",
+            None,
+            True,
+        )
+        if model is not None:
+            quoted = quote.imagined(
+                engine.catalog,
+                at_ns=now,
+                model=model,
+                messages=messages or [],
+                output_cap=engine.policies.output_cap,
             )
-            room = [(bound, left) for bound, left in ledger.room(bounds, now) if bound.hard]
+            name, provider, priced = quoted.model, quoted.provider, quoted.priced
+            if amount is None:
+                need = quoted.lo if engine.policies.on_tight == "cap" else quoted.hi
+        try:
+            engine.guard.load(engine.ledger, fresh=True)
+            bounds = [b for b in engine.guard.bounds(who, provider=provider, model=name) if b.hard]
+            room = engine.ledger.room(bounds, now)
         except LedgerError:
             return Affordability(affordable=True, unknown=True, as_of=engine.aware(now))
         if not room:
             return Affordability(affordable=True, as_of=engine.aware(now))
         bound, left = min(room, key=lambda pair: pair[1])
+        allowed = priced or amount is not None or engine.policies.on_unpriced == "allow"
         return Affordability(
-            affordable=left >= need,
+            affordable=allowed and left >= need,
             remaining=money.usd(left),
             limited_by=bound.budget.name,
             as_of=engine.aware(now),

@@ -1,0 +1,101 @@
+"""What can be asked before a call."""
+
+from decimal import Decimal
+
+import pytest
+
+from farthing import Budget, FarthingError, InvalidBudget, Meter
+from farthing.testing import FakeClock
+
+HI = [{"role": "user", "content": "hi"}]
+
+
+@pytest.fixture
+def meter(ledger_path):
+    with Meter(ledger_path, clock=FakeClock(), durability="fast", account="acme") as made:
+        yield made
+
+
+def test_an_estimate_says_its_expected_and_its_upper_cost_and_how_it_was_counted(meter):
+    found = meter.estimate(model="gpt-4o", messages=HI, max_output_tokens=100)
+    assert found.method == "exact"
+    assert found.input_tokens == 8
+    assert found.expected == Decimal(8) * Decimal("2.5e-6") + Decimal(100) * Decimal("1e-5")
+    assert found.upper == Decimal(found.input_tokens_upper) * Decimal("2.5e-6") + Decimal("0.001")
+
+
+def test_an_estimate_without_a_cap_is_held_at_the_largest_output_of_the_model(meter):
+    assert meter.estimate(model="gpt-4o", messages=HI).max_output_tokens == 16_384
+
+
+def test_an_embedding_is_estimated_by_its_input_alone(meter):
+    found = meter.estimate(model="text-embedding-3-small", input=["one", "two"])
+    assert found.max_output_tokens is None
+    assert found.expected == Decimal(found.input_tokens) * Decimal("2e-8")
+
+
+def test_a_model_without_a_price_has_an_estimate_of_tokens_only(meter):
+    found = meter.estimate(model="nobody-knows-it", messages=HI)
+    assert (found.expected, found.upper) == (None, None)
+    assert found.input_tokens > 0
+
+
+def test_the_cheapest_comes_first_and_the_unpriced_last(meter):
+    found = meter.cheapest(["gpt-4o", "nobody-knows-it", "gpt-4o-mini"], messages=HI, max_output_tokens=10)
+    assert [c.model for c in found] == ["gpt-4o-mini", "gpt-4o", "nobody-knows-it"]
+
+
+def test_without_a_budget_everything_can_be_afforded(meter):
+    assert meter.can_afford(10**6)
+    assert meter.can_afford(10**6).remaining is None
+
+
+def test_the_tightest_hard_budget_decides(meter):
+    meter.set_budget(Budget("wide", 100, "day"))
+    meter.set_budget(Budget("tight", "0.01", "day"))
+    meter.set_budget(Budget("soft", "0.001", "day", mode="soft"))
+    meter.set_budget(Budget("other", "0.0001", "day", account="other"))
+    yes, no = meter.can_afford("0.01"), meter.can_afford("0.02")
+    assert (bool(yes), yes.remaining, yes.limited_by) == (True, Decimal("0.01"), "tight")
+    assert not no
+    assert not meter.can_afford("0.01", account="other")
+
+
+def test_the_budget_of_the_scope_counts_too(meter):
+    with meter.scope(budget="$0.001"):
+        assert not meter.can_afford("0.01")
+    assert meter.can_afford("0.01")
+
+
+def test_a_model_is_affordable_if_a_useful_answer_of_it_is(meter):
+    meter.set_budget(Budget("small", "0.01", "day"))
+    assert meter.can_afford(model="gpt-4o", messages=HI)
+    assert not meter.can_afford(model="gpt-5-pro", messages=HI)
+    assert not meter.can_afford(model="nobody-knows-it", messages=HI)
+
+
+def test_another_process_sees_a_new_limit_at_once(meter, ledger_path):
+    assert meter.can_afford(5)
+    with Meter(ledger_path, clock=FakeClock()) as other:
+        other.set_budget(Budget("late", 1, "day"))
+    assert not meter.can_afford(5)
+
+
+def test_a_ledger_that_cannot_say_is_unknown_and_truthy(tmp_path):
+    (tmp_path / "file").write_text("")
+    found = Meter(tmp_path / "file" / "ledger.db").can_afford(5)
+    assert found
+    assert found.unknown
+
+
+def test_wrong_questions_are_told_in_a_sentence(meter):
+    with pytest.raises(InvalidBudget, match="must not be negative"):
+        meter.can_afford(-1)
+    with pytest.raises(FarthingError, match="account must be a text"):
+        meter.can_afford(1, account=5)
+    with pytest.raises(LookupError, match="no standing budget 'x'"):
+        meter.budget("x")
+    with pytest.raises(InvalidBudget, match="is of a run"):
+        meter.set_budget(Budget("x", 1, "run"))
+    with pytest.raises(FarthingError, match=r"give a farthing\.Budget"):
+        meter.set_budget("x")
