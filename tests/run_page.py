@@ -14,6 +14,7 @@ import re
 import sqlite3
 import sys
 import tomllib
+import warnings
 from pathlib import Path
 from textwrap import dedent
 
@@ -71,6 +72,8 @@ def run_toml(page: Path, line: int, code: str) -> None:
 
 
 def main(page: Path) -> None:
+    # Pages leave their clients open to the end, as short programs do.
+    warnings.filterwarnings("ignore", "unclosed <socket", ResourceWarning)
     names: dict = {"__name__": "__main__"}
     for language, line, code in blocks(page):
         if language == "python":
