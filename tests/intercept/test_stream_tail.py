@@ -58,7 +58,9 @@ def ended(pieces, *, whole):
     )
     tee = Tee(call, "openai.chat", swallows=False, is_json=False)
     for piece in pieces:
-        tee.feed(piece)
+        tee.kept.append(piece)
+        if not tee.plain(piece):
+            tee.feed(piece)
     tee.end(whole=whole)
     return found[0]
 

@@ -27,6 +27,9 @@ _KEEP = 1 << 20
 _LAST_EVENTS = 4
 """Events at the end of a stream that are looked at first: the last chunk, its usage, and [DONE]."""
 
+_EVERY = 255
+"""Every so many chunks (a power of two less one) the kept bytes are added up."""
+
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _WHOLE_EVENTS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
@@ -39,14 +42,13 @@ class Tee:
         "__weakref__",
         "_failed",
         "_final",
-        "_kept",
         "_partial",
-        "_size",
         "_text",
         "call",
         "flavour",
         "held_back",
         "is_json",
+        "kept",
         "reading",
         "running",
         "swallows",
@@ -60,27 +62,30 @@ class Tee:
         self.running = False
         self.held_back = b""
         self.reading: Reading | None = None
-        self._kept: list[bytes] = []
-        self._size = 0
+        self.kept: list[bytes] = []
         self._partial = b""
         self._text: list[str] = []
         self._final = False
         self._failed = False
 
+    def plain(self, chunk: bytes) -> bool:
+        """True if the caller may see this chunk as it is and nothing is to be done yet: nearly always."""
+        return not (
+            len(self.kept) & _EVERY == 0
+            or (
+                self.swallows
+                and (b"[]" in chunk or b"[ ]" in chunk or self.held_back or not chunk.endswith(_WHOLE_EVENTS))
+            )
+        )
+
     def feed(self, chunk: bytes) -> bytes:
-        """Bytes that arrive; returns those that the caller shall see."""
-        self._kept.append(chunk)
-        self._size += len(chunk)
-        if self._size > _KEEP and not self.is_json:
+        """A chunk that was kept and is not plain; returns what the caller shall see of it."""
+        if not self.is_json and sum(map(len, self.kept)) > _KEEP:
             try:
                 self._digest()
             except Exception:
                 self.call.engine.bug("reading a stream")
-        if self.swallows and (
-            self.held_back or not chunk.endswith(_WHOLE_EVENTS) or _NO_CHOICES.search(chunk)
-        ):
-            return self._without_usage(chunk)
-        return chunk
+        return self._without_usage(chunk) if self.swallows else chunk
 
     def flush(self) -> bytes:
         """What was held back when the stream ended."""
@@ -119,9 +124,8 @@ class Tee:
 
     def _digest(self) -> None:
         """Turn the bytes that were kept into text and usage."""
-        data = self._partial + b"".join(self._kept)
-        self._kept = []
-        self._size = 0
+        data = self._partial + b"".join(self.kept)
+        self.kept.clear()
         if self.is_json:
             self._partial = data
             return
@@ -135,7 +139,7 @@ class Tee:
         Then nothing before them matters: the last usage wins, and the text is not needed. To parse every
         chunk of a stream would cost a third of what the SDK itself does with it.
         """
-        data = self._partial + b"".join(self._kept)
+        data = self._partial + b"".join(self.kept)
         cut = len(data)
         for _ in range(_LAST_EVENTS + 1):
             cut = data.rfind(b"\n\n", 0, cut)
@@ -261,11 +265,12 @@ def attach(response: Any, call: Call, flavour: str, *, swallows: bool, is_json: 
 def _sync_bytes(alive: weakref.ref[Any], original: Any, tee: Tee) -> Callable[..., Iterator[bytes]]:
     def iter_bytes(chunk_size: int | None = None) -> Iterator[bytes]:
         response = alive()
-        feed = tee.feed
+        keep, plain = tee.kept.append, tee.plain
         tee.running = True
         try:
             for chunk in original(response, chunk_size):
-                seen = feed(chunk)
+                keep(chunk)
+                seen = chunk if plain(chunk) else tee.feed(chunk)
                 if seen:
                     tee.running = False
                     yield seen
@@ -290,11 +295,12 @@ def _sync_bytes(alive: weakref.ref[Any], original: Any, tee: Tee) -> Callable[..
 def _async_bytes(alive: weakref.ref[Any], original: Any, tee: Tee) -> Callable[..., AsyncIterator[bytes]]:
     async def aiter_bytes(chunk_size: int | None = None) -> AsyncIterator[bytes]:
         response = alive()
-        feed = tee.feed
+        keep, plain = tee.kept.append, tee.plain
         tee.running = True
         try:
             async for chunk in original(response, chunk_size):
-                seen = feed(chunk)
+                keep(chunk)
+                seen = chunk if plain(chunk) else tee.feed(chunk)
                 if seen:
                     tee.running = False
                     yield seen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 
-from farthing.errors import LedgerError, TransactionConflict
+from farthing.errors import TransactionConflict
 from farthing.ledger import sql
 from farthing.ledger.store import Bound, Reservation, Short
 from farthing.ledger.windows import Place, Windows
@@ -40,9 +40,9 @@ def _in_order(found: Taken) -> Taken:
     return [taken[window] for window in sorted(taken)]
 
 
-def hold(conn: sqlite3.Connection, want: Reservation, taken: Taken) -> int | Short:
+def hold(conn: sqlite3.Connection, want: Reservation, taken: Taken) -> int | Short | None:
     """Nano-dollars that were set aside in each window; or the window that has least left, where it is too
-    little, and then the caller rolls back."""
+    little; or None if one is not there any more. Without a number the caller rolls back."""
     held = want.hi
     if want.lo != held:
         least = _least(conn, taken, {})
@@ -58,9 +58,7 @@ def hold(conn: sqlite3.Connection, want: Reservation, taken: Taken) -> int | Sho
         statement = sql.HOLD_GUARDED if bound.hard else sql.HOLD
         if conn.execute(statement, (held, bound.limit, place.id)).rowcount == 0:
             least = _least(conn, taken, done)
-            if least is None:
-                raise LedgerError(f"A window of budget {bound.identity!r} is not there any more.")
-            return least[1]
+            return None if least is None else least[1]
         done[place.id] = held
     return held
 

@@ -20,7 +20,7 @@ DAY: Final = 86_400_000_000 << BITS
 
 _SECOND: Final = 1_000_000
 _LAST: Final = (1 << BITS) - 1
-_END: Final = 9_000_000_000 * _SECOND
+_END: Final = 8_993_721_600 * _SECOND  # the start of 2255
 
 
 def key_at(ns: int) -> int:

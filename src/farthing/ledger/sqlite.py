@@ -132,7 +132,7 @@ class SqliteLedger:
     def renew(self, now_ns: int) -> None:
         """Prolong the lease of this process's calls; for one that is idle."""
         if self._owner.id is not None:
-            self._write(self._owner.renew, now_ns, full=False)
+            self._write(self._renew, now_ns, full=False)
 
     # Budgets
 
@@ -241,9 +241,11 @@ class SqliteLedger:
                 return stale
             taken = holding.places(conn, self._windows, want)
         held = holding.hold(conn, want, taken) if taken else want.hi
-        if isinstance(held, Short):
+        if not isinstance(held, int):
             if stale := self._stale(conn, want):
                 return stale
+            if held is None:
+                raise LedgerError(f"A window that binds call {want.id!r} is not there any more.")
             self._connections.cancel(conn)
             return held
         lines = tuple((place.id, place.expected) for place, _ in taken)
@@ -345,6 +347,9 @@ class SqliteLedger:
 
     def _expire(self, conn: sqlite3.Connection, now: int) -> int:
         return booking.expire(conn, now, _BATCH)
+
+    def _renew(self, conn: sqlite3.Connection, now: int) -> None:
+        self._owner.renew(conn, now)  # which may be another since the connection was opened for this write
 
     def _change(self, conn: sqlite3.Connection, change: Callable[[sqlite3.Connection, int], bool]) -> bool:
         changed = change(conn, self._clock.time_ns())

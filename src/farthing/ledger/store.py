@@ -78,7 +78,9 @@ class Reservation:
     """A call that wants to be sent, with all its dimensions.
 
     Attributes:
-        id: of the call, made by the client; reserving the same id again is a programming error.
+        id: of the call, made by the client and unique, best a UUIDv7; using one twice is a programming
+            error, which is noticed only while the first is open.
+        started_ns: of the years 1970 to 2254; kept to the microsecond.
         lo, hi: nano-dollars that it needs at least and would like to hold; equal unless an output cap
             may be written into it.
         expected: nano-dollars of its prompt alone, at which it is booked if its process dies; None if

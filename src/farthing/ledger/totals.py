@@ -20,7 +20,7 @@ from farthing.records import CONTEXTS, OPERATIONS, OUTCOMES
 __all__ = ["DIMENSIONS", "ROW_SUMS", "totals"]
 
 _DAY: Final = 86_400 * 10**9
-_FAR: Final = 2**62
+_FAR: Final = 2**63 - 1
 
 DIMENSIONS: Final = ("day", "account", "context", "provider", "model", "operation")
 _OF_MODEL: Final = frozenset({"day", "context", "operation", "provider", "model"})
