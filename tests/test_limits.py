@@ -232,7 +232,7 @@ def test_a_window_says_when_it_resets():
         ({"provider": "azure"}, False),
         ({"model": "gpt-4o"}, True),
         ({"model": "gpt-*"}, True),
-        ({"model": "GPT-*"}, False),
+        ({"model": "GPT-*"}, True),
         ({"model": "gpt-4"}, False),
         ({"model": "gpt-?[no]"}, True),
         ({"tags": {}}, True),

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from farthing.intercept import Scope
     from farthing.meter.default import (
         acan_afford, areserve, arecord, budget, budgets, can_afford, cheapest, configure, cost_of,
-        default_meter, estimate, receipt, record, remove_budget, reports, reserve, scope, set_budget,
-        track_usage, unwrap, using, wrap,
+        default_meter, estimate, instrument, receipt, record, remove_budget, reports, reserve, scope,
+        set_budget, track_usage, uninstrument, unwrap, using, wrap,
     )
     from farthing.meter.meter import Meter
     from farthing.records import (
@@ -43,8 +43,8 @@ __all__ = [
     "LedgerLocked", "LedgerMoved", "LedgerTooNew", "Meter", "Rates", "Receipt", "Refused", "Scope",
     "TransactionConflict", "Unbounded", "Unmeterable", "UnpricedModel", "Usage", "UserPrice", "acan_afford",
     "arecord", "areserve", "budget", "budgets", "can_afford", "cheapest", "configure", "cost_of",
-    "default_meter", "estimate", "receipt", "record", "remove_budget", "reports", "reserve", "scope",
-    "set_budget", "track_usage", "unwrap", "using", "wrap",
+    "default_meter", "estimate", "instrument", "receipt", "record", "remove_budget", "reports", "reserve",
+    "scope", "set_budget", "track_usage", "uninstrument", "unwrap", "using", "wrap",
 ]
 
 

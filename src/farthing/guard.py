@@ -208,7 +208,7 @@ class Guard:
             lo=quoted.lo if elastic else hi,
             hi=hi,
             expected=quoted.expected,
-            input_tokens=quoted.count.tokens,
+            input_tokens=quoted.count.tokens if quoted.ask.route.measure == "tokens" else None,
             rates=quoted.rates,
             epoch=epoch,
             bounds=bounds,
@@ -230,7 +230,7 @@ class Guard:
         return None
 
     def _noted(self, quoted: Quote) -> Generator[Refusal, None, tuple[str, ...]]:
-        if not quoted.priced:
+        if not (quoted.priced or quoted.unforeseen):
             say_unpriced(quoted.ask.model)
         return ()
         yield  # a generator like its twin
@@ -245,6 +245,8 @@ class Guard:
         if not quoted.priced:
             if self.policies.on_unpriced == "refuse":
                 yield Refusal(now_ns, who.account or "default", quoted.model, budget, "unpriced")
+                if quoted.unforeseen:
+                    raise UnpricedModel(_not_foreseen(quoted, budget))
                 raise UnpricedModel(
                     f"no price is known for model {model!r}, so budget {budget!r} cannot hold money for it; "
                     f"state one with Meter(prices=...), or allow it with on_unpriced='allow'"
@@ -288,6 +290,17 @@ def _matching(
         if part is not None:
             key = f"{bound.key}/{part}" if bound.key else part
             yield Bound(bound.identity, budget, key, bound.limit, bound.attached)
+
+
+def _not_foreseen(quoted: Quote, budget: str) -> str:
+    """Why nothing can be held for a call whose model has a price, and what to do."""
+    model, measure = quoted.ask.model, quoted.ask.route.measure
+    one = measure.removesuffix("s")
+    advice = "" if measure == "seconds" else f"state a price for each {one} with Meter(prices=...), or "
+    return (
+        f"what {model!r} is billed on is not known before its answer ({quoted.unforeseen}), so budget "
+        f"{budget!r} cannot hold money for it; {advice}allow it with on_unpriced='allow'"
+    )
 
 
 def say_unpriced(model: str) -> None:

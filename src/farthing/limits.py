@@ -71,17 +71,17 @@ def matches(
 ) -> bool:
     """Whether the budget binds a call of these dimensions. What the budget leaves open matches everything.
 
-    `model` of the budget is a case-sensitive glob on the call's canonical model; each tag of the budget
-    must be on the call with the same value. A budget that names a provider or a model does not match
+    `model` of the budget is a glob on the call's canonical model, in any case; each tag of the budget must
+    be on the call with the same value. A budget that names a provider or a model does not match
     a call for which that is unknown.
     """
     if budget.account is not None and budget.account != account:
         return False
     if budget.context is not None and budget.context != context:
         return False
-    if budget.provider is not None and budget.provider != provider:
+    if budget.provider is not None and budget.provider.lower() != (provider or "").lower():
         return False
-    if budget.model is not None and (model is None or not fnmatchcase(model, budget.model)):
+    if budget.model is not None and (model is None or not fnmatchcase(model.lower(), budget.model.lower())):
         return False
     if budget.tags:
         return all(tags.get(name) == value for name, value in budget.tags.items())

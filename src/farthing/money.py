@@ -61,7 +61,7 @@ def usd_from_pico(pico: int) -> Decimal:
 
 def _plain(amount: Decimal) -> Decimal:
     amount = amount.normalize(_EXACT)
-    return amount.quantize(Decimal(1)) if amount.as_tuple().exponent > 0 else amount  # type: ignore[operator]
+    return amount.quantize(Decimal(1), context=_EXACT) if amount.as_tuple().exponent > 0 else amount  # type: ignore[operator]
 
 
 def parse_usd(value: object, *, what: str = "an amount", error: type[FarthingError] = InvalidBudget) -> int:
@@ -84,7 +84,7 @@ def parse_usd(value: object, *, what: str = "an amount", error: type[FarthingErr
         raise error(f"{what} must be a number of USD, such as 5 or '0.50'; got {value!r}")
     if amount < 0:
         raise error(f"{what} must not be negative; got {value!r}")
-    if amount * NANO > MAX_NANO:
+    if amount.adjusted() > 12 or amount.scaleb(9, _EXACT) > MAX_NANO:
         raise error(f"{what} must be below a billion USD; got {value!r}")
     return int(amount.scaleb(9, _EXACT).quantize(Decimal(1), ROUND_HALF_EVEN, _EXACT))
 

@@ -6,6 +6,7 @@ All of it is captured when the call is made.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from decimal import Decimal
 
 from farthing.errors import FarthingError, InvalidBudget
 from farthing.ledger.store import Bound
+from farthing.log import say_once
 from farthing.records import Budget
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "checked_text",
     "current",
     "resolve",
+    "say_unbuilt",
 ]
 
 BudgetLike = Budget | str | int | float | Decimal
@@ -112,15 +115,33 @@ def attach(given: BudgetLike | None, *, surface: str, account: str, run: str) ->
     if given is None:
         return ()
     if isinstance(given, Budget):
+        say_unbuilt(given)
         key = run if given.period == "run" else ""
         return (Bound(given.name, given, key, given.limit_nano, True),)  # noqa: FBT003  a record's field
     if isinstance(given, bool) or not isinstance(given, (str, int, float, Decimal)):
         raise InvalidBudget(f"a budget must be a text such as '$5/day', an amount or a Budget; got {given!r}")
     budget = Budget.parse(given)
-    identity = f"{surface}|{account}|{budget.period}"
+    identity = f"{_part(surface)}|{_part(account)}|{budget.period}"
     budget = Budget(identity[:200], budget.limit, budget.period)
     key = run if budget.period == "run" else ""
     return (Bound(identity, budget, key, budget.limit_nano, True),)  # noqa: FBT003  a record's field
+
+
+def say_unbuilt(budget: Budget) -> None:
+    """Once per budget: what it asks for and this version does not do."""
+    if budget.fallback is not None or budget.wait is not None:
+        say_once(
+            ("unbuilt", budget.name),
+            logging.WARNING,
+            "budget %r asks for a fallback or a wait, which this version does not do: calls that do not fit "
+            "are refused at once",
+            budget.name,
+        )
+
+
+def _part(text: str) -> str:
+    """A part of an identity: names are the users', and must not be able to look like two parts."""
+    return text.replace("%", "%25").replace("|", "%7C")
 
 
 def checked_text(value: object, what: str) -> str | None:

@@ -7,15 +7,26 @@ import contextlib
 import contextvars
 import json
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, Self
 
+import openai
 from openai import AsyncOpenAI, OpenAI
 
 from farthing import Meter
 from farthing.testing import FakeProvider
+
+SDK = tuple(int(part) for part in openai.__version__.split(".")[:2])
+"""The version of openai that is installed."""
+
+HTTP: Any = sys.modules[openai.DefaultHttpxClient.__base__.__module__.partition(".")[0]]
+"""The HTTP library of that version: httpx before openai 3, httpx2 since."""
+
+SOON = HTTP.Timeout(30, read=0.2)
+"""A timeout that a provider which holds its answer does not meet."""
 
 ASK: dict[str, Any] = {
     "model": "gpt-4o",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import importlib
+import socket
 
-import httpx2
 import openai
 import pytest
 from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
@@ -12,7 +13,7 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
 import farthing
 from farthing import FarthingError, Meter
 from farthing.testing import Reply
-from intercept.kit import ASK, USUAL
+from intercept.kit import ASK, HTTP, SDK, USUAL
 
 
 def _follow(client):
@@ -96,7 +97,7 @@ def test_what_is_no_client_is_refused_in_one_sentence(meter, thing):
 
 
 def test_an_http_client_is_no_client_of_a_provider(meter):
-    with httpx2.Client() as client, pytest.raises(FarthingError, match="wrap an OpenAI"):
+    with HTTP.Client() as client, pytest.raises(FarthingError, match="wrap an OpenAI"):
         meter.wrap(client)
 
 
@@ -197,13 +198,64 @@ def test_the_client_of_the_module_is_metered(provider, meter, monkeypatch):
     openai._client.close()
 
 
-def test_a_client_on_the_older_http_library_is_metered(kit):
-    httpx = pytest.importorskip("httpx")
-    http = kit.pick(httpx.Client, httpx.AsyncClient)()
-    client = kit.client(options={"http_client": http})
+def _http_client(kit, library, *, soon):
+    """A client of either HTTP library, of the colour of the kit."""
+    if library == "httpx2" and SDK < (2, 54):
+        pytest.skip("openai 1 takes no client of httpx2")
+    module = importlib.import_module(library)
+    timeout = module.Timeout(30, read=0.2 if soon else 30)
+    return kit.pick(module.Client, module.AsyncClient)(timeout=timeout)
+
+
+def _on(kit, library, base_url=None, *, soon=False, max_retries=0):
+    """A metered client on an HTTP client of that library."""
+    options = {"http_client": _http_client(kit, library, soon=soon), "max_retries": max_retries}
+    return kit.client(base_url, options=options)
+
+
+either_library = pytest.mark.parametrize("library", ["httpx", "httpx2"])
+
+
+@either_library
+def test_a_client_on_either_http_library_is_metered(kit, library):
+    client = _on(kit, library)
+    kit.run(client.chat.completions.create(**ASK))
+    assert kit.row().cost_nano == USUAL
+
+
+@either_library
+def test_streams_on_either_http_library_are_metered(kit, library):
+    client = _on(kit, library)
     assert all(
         chunk.choices for chunk in kit.items(kit.run(client.chat.completions.create(**ASK, stream=True)))
     )
     with kit.inside(kit.run(client.chat.completions.create(**ASK, stream=True))) as stream:
         next(kit.items(stream))
+    assert [row.outcome for row in kit.rows()] == ["complete", "aborted"]
     assert next(row.cost_nano for row in kit.rows()) == USUAL
+
+
+@either_library
+def test_a_read_timeout_of_either_http_library_may_have_cost_the_hold(kit, library):
+    kit.provider.hold()
+    with pytest.raises(openai.APITimeoutError):
+        kit.run(_on(kit, library, soon=True).chat.completions.create(**ASK))
+    kit.provider.release()
+    assert (kit.row().outcome, kit.row().counted_nano) == ("unknown", kit.row().held_nano)
+
+
+@either_library
+def test_a_connection_that_either_http_library_could_not_make_costs_nothing(kit, library):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(openai.APIConnectionError):
+        kit.run(_on(kit, library, f"http://127.0.0.1:{port}/v1").chat.completions.create(**ASK))
+    assert (kit.row().outcome, kit.row().counted_nano) == ("error", 0)
+
+
+@either_library
+def test_an_attempt_that_is_lost_on_either_http_library_is_counted(kit, library):
+    kit.provider.script(Reply(no_answer=True), Reply())
+    kit.run(_on(kit, library, max_retries=1).chat.completions.create(**ASK))
+    assert (kit.row().attempts, kit.row().flags) == (2, ["lost_attempts"])
+    assert kit.row().counted_nano == USUAL + kit.row().held_nano

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import socket
 
-import httpx2
 import openai
 import pytest
 
 from farthing import InsufficientCredits
 from farthing.testing import Reply
-from intercept.kit import ASK, USUAL, Wire
-
-SOON = httpx2.Timeout(30, read=0.2)
+from intercept.kit import ASK, HTTP, SOON, USUAL, Wire
 
 
 def _fails(kit, client, error):
@@ -127,8 +124,7 @@ def test_a_stream_is_refused_before_anything_is_sent(kit):
 
 @pytest.mark.one_colour("the hook is the same; the pool is the client's own")
 def test_a_pool_without_a_free_connection_costs_nothing(provider, meter):
-
-    http = httpx2.Client(limits=httpx2.Limits(max_connections=1), timeout=httpx2.Timeout(5, pool=0.1))
+    http = HTTP.Client(limits=HTTP.Limits(max_connections=1), timeout=HTTP.Timeout(5, pool=0.1))
     with openai.OpenAI(base_url=provider.base_url, api_key="k", max_retries=0, http_client=http) as client:
         meter.wrap(client)
         provider.script(Reply(pause_after=0))

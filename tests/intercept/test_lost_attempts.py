@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import httpx2
 import openai
 import pytest
 
 from farthing import Budget, LedgerError
 from farthing.testing import Reply
-from intercept.kit import ASK, USUAL
+from intercept.kit import ASK, SOON, USUAL
 
 LOST = Reply(status=502, headers={"retry-after-ms": "1"})
-SOON = httpx2.Timeout(30, read=0.2)
 FREE = Reply(status=429, headers={"retry-after-ms": "1"})
 
 

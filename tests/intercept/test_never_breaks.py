@@ -9,7 +9,7 @@ import pytest
 
 from farthing import Budget, LedgerError, Meter, Unmeterable
 from farthing.errors import LedgerFull
-from farthing.intercept import clients
+from farthing.intercept import observing
 from farthing.testing import Reply
 from intercept.kit import ASK, USUAL
 
@@ -72,7 +72,7 @@ def test_an_answer_that_our_reader_chokes_on_is_returned(kit, ask, caplog, monke
         raise ZeroDivisionError
 
     for name in ("read", "read_event"):
-        monkeypatch.setattr(clients.usage, name, choke)
+        monkeypatch.setattr(observing.usage, name, choke)
     client = kit.client(budget="$5/day")
     assert ask(client) == TEXT
     assert len(_lines(caplog)) == 1

@@ -31,6 +31,8 @@ from farthing.testing import FakeClock, FakeIds, FakeProvider
 assert_type(farthing.wrap(OpenAI()), OpenAI)
 assert_type(farthing.wrap(AsyncOpenAI(), account="acme", tags={"user": "u1"}, budget="$5/day"), AsyncOpenAI)
 assert_type(farthing.unwrap(farthing.wrap(OpenAI())), OpenAI)
+farthing.instrument(account="acme", tags={"user": "u1"}, budget="$5/day", name="batch", pin=True)
+farthing.uninstrument()
 
 meter = Meter(":memory:", budgets=[Budget("house", "100", "month")], clock=FakeClock(), ids=FakeIds())
 assert_type(meter.wrap(AzureOpenAI(), name="batch", pin=True), AzureOpenAI)

@@ -15,6 +15,7 @@ from farthing.cli.doctor import doctor
 from farthing.cli.importing import importing
 from farthing.cli.prices import prices
 from farthing.cli.report import report
+from farthing.cli.run import run
 from farthing.cli.told import Told, told
 
 __all__ = ["app"]
@@ -64,5 +65,5 @@ def app(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (demo, report, calls, budget, prices, importing, doctor):
+for _command in (demo, run, report, calls, budget, prices, importing, doctor):
     app.add_command(_command)

@@ -249,10 +249,19 @@ def _sends_nothing(_: object) -> Any:
     raise FarthingError("a hold sends nothing")
 
 
+_FIELDS = frozenset(Usage.__dataclass_fields__)
+
+
 def reading_of(value: object, *, provider: str | None = None) -> Reading | None:
-    """What a `Usage`, a response object, a body or a dict of counts says; None if it says no usage."""
+    """What a `Usage`, a dict of its fields, a response object or a body says; None if it says no usage.
+
+    Raises:
+        InvalidUsage: for fields of a `Usage` that cannot be.
+    """
     if isinstance(value, Usage):
         return Reading(usage=value)
+    if isinstance(value, Mapping) and value and set(value) <= _FIELDS:
+        return Reading(usage=Usage(**value))
     if value is None or isinstance(value, (str, bytes, int, float)):
         return None
     reading = usage.read(value, provider=provider)

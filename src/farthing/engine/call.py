@@ -14,7 +14,7 @@ from farthing.catalog import Catalog
 from farthing.engine.ends import cancels, outcome_of
 from farthing.guard import Held
 from farthing.ledger.store import Grant, Settlement
-from farthing.quote import Quote
+from farthing.quote import Quote, foreseen
 from farthing.records import Rates, Receipt, Usage
 from farthing.usage import Reading
 
@@ -158,7 +158,8 @@ class Call:
         end.response_id = reading.response_id
         end.service_tier = reading.service_tier
         end.model = reading.model and self.engine.catalog.canonical(reading.model, provider)
-        end.units = reading.units
+        labels = self.quote.ask.labels
+        end.units = {**labels, **(reading.units or {})} if labels else reading.units
         end.raw = reading.raw
 
     def _figure(self, end: Settlement, reading: Reading | None, seen: str) -> None:
@@ -177,11 +178,14 @@ class Call:
         elif outcome == "complete" and reading is not None and (reading.usage or reading.reported_nano):
             self._book(end, reading.usage, rates, reading.reported_nano)
             end.usage_source = "reported" if reading.usage else "unknown"
-            end.counted = end.cost or 0
+            end.counted = held if end.cost is None else end.cost
+            if end.cost_source == "partial":  # a lower bound is no reason to free money
+                end.counted = max(held, end.counted)
         else:
-            self._book(end, self._estimated(reading, seen), rates, None)
-            end.usage_source = "estimated"
-            end.counted = end.cost or 0
+            guess = self._estimated(reading, seen)
+            self._book(end, guess, rates, None)
+            end.usage_source = "unknown" if guess is None else "estimated"
+            end.counted = held if end.cost is None else end.cost
             if outcome == "unknown":
                 end.counted = max(held, end.counted)
             elif outcome == "aborted":
@@ -242,8 +246,10 @@ class Call:
         else:
             end.cost, end.cost_source, _ = pricing.total(usage, rates)
 
-    def _estimated(self, reading: Reading | None, seen: str) -> Usage:
-        """The prompt, and what was seen of the answer."""
+    def _estimated(self, reading: Reading | None, seen: str) -> Usage | None:
+        """The prompt, and what was seen of the answer; without tokens, what was asked for, or None."""
+        if self.quote.ask.route.measure != "tokens":
+            return foreseen(self.quote.ask)
         prompt = self.quote.count.tokens
         out = tokens.count_text(seen, self.quote.ask.model).tokens if seen else 0
         if reading is not None and reading.usage is not None:

@@ -10,11 +10,12 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from farthing import tokens
 from farthing.catalog import Catalog
-from farthing.engine.courier import Courier
+from farthing.engine.courier import Courier, Together
+from farthing.engine.grouped import can_be_grouped, together
 from farthing.engine.process import keep, nothing
 from farthing.engine.quirks import Quirks
 from farthing.engine.receipts import Receipts
@@ -53,6 +54,7 @@ class Engine:
         self.policies = policies
         self.clock = clock
         self.ids = ids
+        self.on_refused: Callable[[], None] = nothing
         self.guard = Guard(policies)
         self.quirks = Quirks()
         self.receipts = Receipts()
@@ -125,14 +127,14 @@ class Engine:
         return _EPOCH + timedelta(microseconds=ns // 1000)
 
     @staticmethod
-    def bug(doing: str) -> None:
-        """Log an error of our own, once for each place and kind. Call it while handling the exception.
+    def bug(doing: str, error: BaseException | None = None) -> None:
+        """Log an error of our own, by default the one that is being handled; once for each place and kind.
 
         Where it happened, not what it said: a message may hold a piece of a prompt.
         """
-        kind, _, trace = sys.exc_info()
-        frame = traceback.extract_tb(trace)[-1]
-        name = kind.__name__ if kind else "error"
+        error = error or sys.exc_info()[1]
+        frame = traceback.extract_tb(error.__traceback__ if error else None)[-1]
+        name = type(error).__name__ if error else "error"
         say_once(
             ("bug", doing, name),
             logging.ERROR,
@@ -163,13 +165,16 @@ class Engine:
 
     async def aperform(self, want: Reservation | Refusal | Reload | Settle) -> Grant | Short | Stale | None:
         """The same from a coroutine: the courier waits."""
+        grouped = can_be_grouped(want)
+        job = Together(self._together, want) if grouped else lambda: self.perform(want)
         if type(want) is not Reservation and getattr(want, "hurry", False):
-            self.courier.post(lambda: self.perform(want))
+            self.courier.post(job)
             return None
-        answer: Grant | Short | Stale | None = await self.courier.bring(
-            lambda: self.perform(want), self._left_behind
-        )
+        answer: Grant | Short | Stale | None = await self.courier.bring(job, self._left_behind)
         return answer
+
+    def _together(self, wants: list[Any]) -> list[Any]:
+        return together(self, wants)
 
     def settle(self, want: Settle) -> None:
         """Book the end of a call. Never raises: what cannot be booked now is tried again later."""
@@ -180,23 +185,26 @@ class Engine:
                 self._left.put(lambda: want)
                 return
             self._post(want)
-            if self._overdue:
-                self._retry()
-        except LedgerError as error:
+            self.retry()
+        except Exception as error:
+            self.postpone(want, error)
+        except BaseException:
+            # Struck by a signal handler, perhaps after the commit: booking it twice changes nothing.
             self._overdue.append(want)
+            raise
+
+    def postpone(self, want: Settle, error: BaseException) -> None:
+        """The end of a call could not be booked, as `error` that was raised says: it is tried again."""
+        self._overdue.append(want)
+        if isinstance(error, LedgerError):
             say_once(
                 ("settle", type(error).__name__),
                 logging.ERROR,
                 "the end of a call could not be booked and will be tried again: %s",
                 error,
             )
-        except Exception:
-            self._overdue.append(want)
-            self.bug("booking the end of a call")
-        except BaseException:
-            # Struck by a signal handler, perhaps after the commit: booking it twice changes nothing.
-            self._overdue.append(want)
-            raise
+        else:
+            self.bug("booking the end of a call", error)
 
     def _post(self, want: Settle) -> None:
         assert want.grant is not None  # noqa: S101  others are not booked
@@ -211,7 +219,8 @@ class Engine:
         except Exception:
             self.bug("releasing a hold")
 
-    def _retry(self) -> None:
+    def retry(self) -> None:
+        """Book what could not be booked before."""
         for _ in range(len(self._overdue)):
             try:
                 late = self._overdue.popleft()
@@ -230,6 +239,7 @@ class Engine:
 
     def _count(self, refusal: Refusal) -> None:
         try:
+            self.on_refused()
             self.ledger.refused(
                 day_ns=refusal.at_ns,
                 account=refusal.account,
@@ -352,8 +362,7 @@ class Engine:
                 self.book_left(abandon)
         self.sweep()
         self.courier.stop()
-        if self._overdue:
-            self._retry()
+        self.retry()
 
     def close(self) -> None:
         """Settle what is open and release the ledger."""

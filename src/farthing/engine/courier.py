@@ -1,6 +1,7 @@
 """A thread that waits for the ledger so that event loops need not.
 
-Jobs are done in order. What an awaiting task gives up on is done all the same, and its result handed to
+Jobs are done in order; what has queued up meanwhile is done in one go where it can be (`Together`), and each
+loop is woken once for it. What an awaiting task gives up on is done all the same, and its result handed to
 `orphan`: a reserve that was committed for a cancelled task has to be voided.
 """
 
@@ -9,22 +10,39 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import groupby
 from queue import Empty, SimpleQueue
 from typing import Any
 
-__all__ = ["Courier"]
+__all__ = ["Courier", "Together"]
 
-Job = Callable[[], Any]
-Deliver = Callable[[Any, BaseException | None], None]
+_MOST = 512
+"""Jobs that are taken at once."""
+
+
+class Together:
+    """A job that is done with its neighbours of the same kind: `of_all` takes what each wants, and gives the
+    answer, or the error, of each."""
+
+    __slots__ = ("of_all", "want")
+
+    def __init__(self, of_all: Callable[[list[Any]], list[Any]], want: Any) -> None:
+        self.of_all = of_all
+        self.want = want
+
+
+Job = Callable[[], Any] | Together
 
 
 class _Errand:
     """One job for one task. Its result goes to the task or to `orphan`, whatever their threads do when."""
 
-    __slots__ = ("_abandoned", "_error", "_finished", "_lock", "_orphan", "_result")
+    __slots__ = ("_abandoned", "_error", "_finished", "_lock", "_orphan", "_result", "done", "loop")
 
-    def __init__(self, orphan: Callable[[Any], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, orphan: Callable[[Any], None]) -> None:
+        self.loop = loop
+        self.done: asyncio.Future[None] = loop.create_future()
         self._lock = threading.Lock()
         self._orphan = orphan
         self._result: Any = None
@@ -32,12 +50,16 @@ class _Errand:
         self._finished = False
         self._abandoned = False
 
-    def finish(self, result: Any, error: BaseException | None) -> bool:
-        """The job is done. False if nobody waits for it any more."""
+    def finish(self, result: Any) -> bool:
+        """The job is done; an exception is its error. False if nobody waits for it any more."""
         with self._lock:
-            self._result, self._error, self._finished = result, error, True
+            if isinstance(result, BaseException):
+                self._error = result
+            else:
+                self._result = result
+            self._finished = True
             alone = self._abandoned
-        if alone and error is None:
+        if alone and self._error is None:
             self._orphan(result)
         return not alone
 
@@ -56,44 +78,33 @@ class _Errand:
         return self._result
 
 
+_Queued = tuple[Job, _Errand | None]
+
+
 class Courier:
     """One daemon thread, started when it is first needed, and again after a fork."""
 
     def __init__(self) -> None:
-        self._jobs: SimpleQueue[tuple[Job, Deliver | None] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[_Queued | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._stopped = False
 
-    def post(self, job: Job, deliver: Deliver | None = None) -> None:
+    def post(self, job: Job, errand: _Errand | None = None) -> None:
         """Have a job done; nobody waits. Inline once the courier has been stopped."""
         if self._stopped:
-            _do(job, deliver)
+            _carry([(job, errand)])
             return
         if self._thread is None:
             self._start()
-        self._jobs.put((job, deliver))
+        self._jobs.put((job, errand))
 
     async def bring(self, job: Job, orphan: Callable[[Any], None]) -> Any:
         """Have a job done and wait for its result; it goes to `orphan` if the task is cancelled meanwhile."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        errand = _Errand(orphan)
-
-        def wake() -> None:
-            if not done.done():
-                done.set_result(None)
-
-        def deliver(result: Any, error: BaseException | None) -> None:
-            if errand.finish(result, error):
-                try:
-                    loop.call_soon_threadsafe(wake)
-                except RuntimeError:  # the loop was closed meanwhile
-                    errand.abandon()
-
-        self.post(job, deliver)
+        errand = _Errand(asyncio.get_running_loop(), orphan)
+        self.post(job, errand)
         try:
-            await done
+            await errand.done
         except BaseException:  # cancelled, or dropped with its loop
             errand.abandon()
             raise
@@ -105,11 +116,8 @@ class Courier:
         if thread is not None and thread is not threading.current_thread():
             self._jobs.put(None)
             thread.join(timeout=10)
-        with contextlib.suppress(Empty):
-            while True:
-                job = self._jobs.get_nowait()
-                if job is not None:
-                    _do(*job)
+        while jobs := self._queued():
+            _carry(job for job in jobs if job is not None)
 
     def _start(self) -> None:
         with self._starting:
@@ -119,15 +127,72 @@ class Courier:
                 self._thread = thread
 
     def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            _do(*job)
+        while self._round():
+            pass
+
+    def _round(self) -> bool:
+        """Wait for a job and do what is queued by then; False if it was the last."""
+        jobs = [self._jobs.get(), *self._queued()]
+        _carry(job for job in jobs if job is not None)
+        return None not in jobs
+
+    def _queued(self) -> list[_Queued | None]:
+        """What is queued at this moment; nobody lingers for more."""
+        jobs: list[_Queued | None] = []
+        with contextlib.suppress(Empty):
+            while len(jobs) < _MOST:
+                jobs.append(self._jobs.get_nowait())
+        return jobs
 
 
-def _do(job: Job, deliver: Deliver | None) -> None:
-    result, error = None, None
+def _carry(jobs: Iterable[_Queued]) -> None:
+    """Do jobs in order."""
+    for of_all, group in groupby(jobs, key=_kind):
+        if of_all is None:
+            for job, errand in group:
+                _tell([errand], [_done(job)])  # type: ignore[arg-type]
+            continue
+        wants, errands = [], []
+        for job, errand in group:
+            wants.append(job.want)  # type: ignore[union-attr]
+            errands.append(errand)
+        _tell(errands, _done_together(of_all, wants))
+
+
+def _kind(queued: _Queued) -> Callable[[list[Any]], list[Any]] | None:
+    job = queued[0]
+    return job.of_all if type(job) is Together else None
+
+
+def _done(job: Callable[[], Any]) -> Any:
     try:
-        result = job()
-    except BaseException as caught:
-        error = caught
-    if deliver is not None:
-        deliver(result, error)
+        return job()
+    except BaseException as error:
+        return error
+
+
+def _done_together(of_all: Callable[[list[Any]], list[Any]], wants: list[Any]) -> list[Any]:
+    try:
+        return of_all(wants)
+    except BaseException as error:
+        return [error] * len(wants)
+
+
+def _tell(errands: list[_Errand | None], results: list[Any]) -> None:
+    """Give each errand its result, and wake each loop once."""
+    told: dict[asyncio.AbstractEventLoop, list[_Errand]] = {}
+    for errand, result in zip(errands, results, strict=True):
+        if errand is not None and errand.finish(result):
+            told.setdefault(errand.loop, []).append(errand)
+    for loop, waiting in told.items():
+        try:
+            loop.call_soon_threadsafe(_wake, waiting)
+        except RuntimeError:  # the loop was closed meanwhile
+            for errand in waiting:
+                errand.abandon()
+
+
+def _wake(waiting: list[_Errand]) -> None:
+    for errand in waiting:
+        if not errand.done.done():
+            errand.done.set_result(None)

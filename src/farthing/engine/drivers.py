@@ -20,35 +20,28 @@ class _Course:
     committed although no answer arrived.
     """
 
-    __slots__ = ("_asked", "_call", "_ended", "_engine")
+    __slots__ = ("_call", "_engine", "asked", "ended")
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._asked: str | None = None  # the id of a call that may be held and has not been sent
+        self.asked: str | None = None  # the id of a call that may be held and has not been sent
         self._call: Call | None = None  # one that has been sent
-        self._ended = False
+        self.ended = False  # and that was booked
 
-    def begins(self, want: Any) -> None:
-        if type(want) is Reservation:
-            self._asked = want.id
-        elif type(want) is Send:
-            if want.call is None:
-                self.give_up()
-            self._asked, self._call = None, want.call
-
-    def done(self, want: Any, got: Any) -> None:
-        if type(want) is Settle:
-            self._ended = True
-        elif type(want) is Reservation and type(got) is not Grant:
-            self._asked = None
+    def sends(self, call: Call | None) -> None:
+        """The request is about to be sent; without a call nothing will book it."""
+        if call is None:
+            self.give_up()
+        self.asked, self._call = None, call
 
     def failed(self, error: BaseException) -> None:
+        """`error` came instead of what was wished."""
         if isinstance(error, Exception):  # the ledger itself said that it has written nothing
-            self._asked = None
+            self.asked = None
 
     def give_up(self) -> None:
         """Nothing was sent, and nothing will be."""
-        asked, self._asked = self._asked, None
+        asked, self.asked = self.asked, None
         if asked is not None:
             self._engine.give_up(asked)
 
@@ -57,7 +50,7 @@ class _Course:
         call, self._call = self._call, None
         if call is None:
             self.give_up()
-        elif not self._ended:
+        elif not self.ended:
             self._engine.rescue(call, error, hurry=hurry)
 
 
@@ -68,9 +61,19 @@ def drive(engine: Engine, steps: Generator[Any, Any, Any], send: Callable[[Send]
         want = next(steps)
         while True:
             try:
-                course.begins(want)
-                got = send(want) if type(want) is Send else engine.perform(want)
-                course.done(want, got)
+                kind = type(want)
+                if kind is Reservation:
+                    course.asked = want.id
+                    got = engine.perform(want)
+                    if type(got) is not Grant:
+                        course.asked = None
+                elif kind is Send:
+                    course.sends(want.call)
+                    got = send(want)
+                else:
+                    got = engine.perform(want)
+                    if kind is Settle:
+                        course.ended = True
             except BaseException as error:
                 course.failed(error)
                 want = steps.throw(error)
@@ -92,9 +95,19 @@ async def adrive(
         want = next(steps)
         while True:
             try:
-                course.begins(want)
-                got = await send(want) if type(want) is Send else await engine.aperform(want)
-                course.done(want, got)
+                kind = type(want)
+                if kind is Reservation:
+                    course.asked = want.id
+                    got = await engine.aperform(want)
+                    if type(got) is not Grant:
+                        course.asked = None
+                elif kind is Send:
+                    course.sends(want.call)
+                    got = await send(want)
+                else:
+                    got = await engine.aperform(want)
+                    if kind is Settle:
+                        course.ended = True
             except BaseException as error:
                 course.failed(error)
                 want = steps.throw(error)

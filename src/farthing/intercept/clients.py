@@ -9,26 +9,35 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-import logging
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import wrapt
 
-from farthing import usage, wire
-from farthing.engine import Answer, Call, Deferred, Engine, Plan, Send, adrive, drive, life
-from farthing.errors import FarthingError, Unmeterable
+from farthing import wire
+from farthing.engine import Engine, Plan, Send, adrive, drive, life
+from farthing.errors import FarthingError
+from farthing.intercept import background, unmetered
 from farthing.intercept.attempts import hooks, sending
-from farthing.intercept.streams import attach
-from farthing.log import say_once
+from farthing.intercept.observing import observe
 from farthing.settings import Who, current, resolve
 
-__all__ = ["Metered", "metered_by", "unwrap", "wrap"]
+__all__ = [
+    "Metered",
+    "base_url_of",
+    "metered_acall",
+    "metered_by",
+    "metered_call",
+    "takes_options",
+    "unwrap",
+    "wrap",
+]
 
 T = TypeVar("T")
 
 _STATE = "_farthing"
+_ABSENT = object()
 
 _classes: dict[type, type] = {}
 _making = threading.Lock()
@@ -55,6 +64,12 @@ class Metered:
         self.base_url: str | None = None
         self.pinned = pinned
 
+    def at(self, base_url: str | None) -> Metered:
+        """The same for a client of this address."""
+        made = Metered(self.find, self.who, owner=self.owner, provider=self.provider, pinned=self.pinned)
+        made.base_url = base_url
+        return made
+
     def plan(self, options: Any, meter_who: Who) -> Plan | None:
         """The plan of a request that may cost money; None for any other."""
         ask = wire.read_request(
@@ -71,7 +86,7 @@ class Metered:
             resolve(self.who, meter_who, pinned=self.pinned),
             self.provider,
             self.base_url,
-            _observe,
+            observe,
         )
 
 
@@ -81,12 +96,12 @@ def wrap(client: T, state: Metered) -> T:
     Raises:
         FarthingError: if it has no method `request`, as clients built by Stainless have.
     """
-    if inspect.isclass(client) or not _takes_options(getattr(client, "request", None)):
+    if inspect.isclass(client) or not takes_options(getattr(client, "request", None)):
         raise FarthingError(
             f"{type(client).__name__} has no method request(cast_to, options): "
             f"wrap an OpenAI() or AsyncOpenAI() client"
         )
-    state.base_url = _base_url_of(client)
+    state.base_url = base_url_of(client)
     known = _STATE in vars(client)
     vars(client)[_STATE] = state
     cls = type(client)
@@ -121,7 +136,7 @@ def metered_by(client: object) -> Metered | None:
     return state if isinstance(state, Metered) else None
 
 
-def _takes_options(request: Any) -> bool:
+def takes_options(request: object) -> bool:
     """True for the `request(cast_to, options, ...)` of such a client; HTTP clients have one of their own."""
     if not callable(request):
         return False
@@ -149,14 +164,14 @@ def _make(cls: Any) -> Any:
         def send(opts: Any) -> Any:
             return cls.request(self, cast_to, opts, *args, **kwargs)
 
-        return _metered_call(vars(self).get(_STATE), options, send)
+        return metered_call(vars(self).get(_STATE), options, send)
 
     @functools.wraps(cls.request)
     async def arequest(self: Any, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
         def send(opts: Any) -> Any:
             return cls.request(self, cast_to, opts, *args, **kwargs)
 
-        return await _metered_acall(vars(self).get(_STATE), options, send)
+        return await metered_acall(vars(self).get(_STATE), options, send)
 
     body: dict[str, Any] = {
         "__module__": cls.__module__,
@@ -184,11 +199,10 @@ def _follow(client: Any, state: Metered | None) -> Any:
     """A copy of a client is metered as its original, at the address that it now has."""
     if state is None:
         return client
-    made = Metered(state.find, state.who, owner=state.owner, provider=state.provider, pinned=state.pinned)
-    return wrap(client, made)
+    return wrap(client, state.at(None))
 
 
-def _base_url_of(client: Any) -> str | None:
+def base_url_of(client: Any) -> str | None:
     """The address of a client as text; None if it has none."""
     url = getattr(client, "base_url", None)
     return None if url is None else str(url)
@@ -205,18 +219,20 @@ def _wrap_instance(client: Any) -> None:
             return wrapped(cast_to, opts, *rest, **kwargs)
 
         state = vars(client).get(_STATE)
-        metered = _metered_acall if is_async else _metered_call
+        metered = metered_acall if is_async else metered_call
         return metered(state, options, send, counts=False)
 
     client.request = wrapt.FunctionWrapper(client.request, around)
 
 
-def _metered_call(
+def metered_call(
     state: Metered | None, options: Any, send: Callable[[Any], Any], *, counts: bool = True
 ) -> Any:
+    """Send a request as a call of a client with this state; None, or one that costs nothing, is only sent.
+    `counts` is False where nothing tells when an attempt is made."""
     found = None if state is None else _planned(state, options)
     if found is None:
-        return send(options)
+        return background.settled(send(options), state, options)
     engine, plan = found
 
     def sent(want: Send) -> Any:
@@ -231,12 +247,13 @@ def _metered_call(
     return drive(engine, life(engine, plan), sent)
 
 
-async def _metered_acall(
+async def metered_acall(
     state: Metered | None, options: Any, send: Callable[[Any], Awaitable[Any]], *, counts: bool = True
 ) -> Any:
+    """The same for a client of coroutines."""
     found = None if state is None else _planned(state, options)
     if found is None:
-        return await send(options)
+        return await background.asettled(await send(options), state, options)
     engine, plan = found
     await engine.awarm()
 
@@ -258,8 +275,10 @@ def _planned(state: Metered, options: Any) -> tuple[Engine, Plan] | None:
         if not engine.enabled:
             return None
         plan = state.plan(options, engine.who)
-        if plan is None and wire.may_cost(options.method, options.url):
-            _cannot_be_read(state, engine, options.url)
+        if plan is None and options.method not in ("get", "GET"):
+            unmetered.passes(
+                engine, resolve(state.who, engine.who, pinned=state.pinned), options.method, options.url
+            )
     except FarthingError:
         raise
     except Exception:
@@ -268,59 +287,16 @@ def _planned(state: Metered, options: Any) -> tuple[Engine, Plan] | None:
     return None if plan is None else (engine, plan)
 
 
-def _cannot_be_read(state: Metered, engine: Engine, url: str) -> None:
-    """A request that may cost money, with a body that is no JSON data."""
-    who = resolve(state.who, engine.who, pinned=state.pinned)
-    if engine.guard.may_refuse or any(bound.hard for bound in who.budgets):
-        raise Unmeterable(f"the body of this request to {url} cannot be read, and a hard budget may bind it")
-    say_once(("body", url), logging.WARNING, "a request to %s is not metered: its body cannot be read", url)
-
-
 def _changed(options: Any, want: Send) -> Any:
     """The request with our changes, in a copy; the caller's options stay as they are."""
     if want.body is None:
         return options
     changed = copy.copy(options)
     changed.json_data = want.body
+    extra = getattr(options, "extra_json", None)
+    if extra:  # it would override what was written, such as a cap over an explicit None
+        before = options.json_data if isinstance(options.json_data, dict) else {}
+        ours = {name for name, value in want.body.items() if before.get(name, _ABSENT) is not value}
+        if not ours.isdisjoint(extra):
+            changed.extra_json = {name: value for name, value in extra.items() if name not in ours}
     return changed
-
-
-def _observe(result: Any, call: Call, swallows: bool) -> Answer | Deferred:  # noqa: FBT001  Plan's signature
-    ask = call.quote.ask
-    route = ask.route
-    if not ask.stream and hasattr(type(result), "model_dump"):
-        return _answer(result, call, getattr(result, "_request_id", None))
-    response = _response_of(result)
-    if response is None:
-        return _answer(result, call, None)
-    headers = response.headers
-    call.request_id = headers.get("x-request-id")
-    if response.is_stream_consumed or response.is_closed:
-        return _answer(_json_of(response), call, call.request_id)
-    kind = headers.get("content-type", "")
-    is_json = "json" in kind or not (ask.stream or "event-stream" in kind)
-    attach(response, call, route.flavour, swallows=swallows, is_json=is_json)
-    return Deferred()
-
-
-def _answer(body: Any, call: Call, request_id: str | None) -> Answer:
-    flavour = call.quote.ask.route.flavour
-    reading = usage.read(body, flavour=flavour, provider=call.hold.reservation.provider)
-    outcome = "unknown" if body is None or isinstance(body, (str, bytes)) else "complete"
-    return Answer(reading, lambda: usage.visible_in(flavour, body), request_id, outcome)
-
-
-def _json_of(response: Any) -> Any:
-    """The body; None if it is no JSON."""
-    try:
-        return response.json()
-    except ValueError:
-        return None
-
-
-def _response_of(result: Any) -> Any:
-    """The HTTP response behind what the SDK returned: a stream, a raw response, or the response itself."""
-    for candidate in (getattr(result, "http_response", None), getattr(result, "response", None), result):
-        if candidate is not None and hasattr(candidate, "is_stream_consumed"):
-            return candidate
-    return None

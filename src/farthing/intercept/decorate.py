@@ -64,11 +64,13 @@ class Tracker:
 
     def __call__(self, fn: Any) -> Any:
         """The function, tracked. Its kind, signature and attributes stay as they are."""
-        plain = inspect.unwrap(getattr(fn, "__func__", fn))
+        plain = getattr(fn, "__func__", fn)
         if not callable(plain) or inspect.isclass(plain):
             raise FarthingError(f"track_usage decorates functions and methods; got {fn!r}")
-        name = f"{plain.__module__}.{plain.__qualname__}"
-        tags = {"function": plain.__qualname__, **(self.who.tags or {})}
+        inner = inspect.unwrap(plain.func if isinstance(plain, functools.partial) else plain)
+        own = getattr(inner, "__qualname__", None) or type(inner).__qualname__
+        name = f"{getattr(inner, '__module__', None) or type(inner).__module__}.{own}"
+        tags = {"function": own, **(self.who.tags or {})}
         around = _Around(self, name, replace(self.who, tags=tags))
         if inspect.isasyncgenfunction(plain):
             return wrapt.FunctionWrapper(fn, around.async_generator)
@@ -177,7 +179,11 @@ class _Around:
             try:
                 value, step = (yield item), inner.asend
             except GeneratorExit as left:
-                await inner.aclose()
+                token = None if entry is None else current.set(entry.frame)
+                try:
+                    await inner.aclose()
+                finally:
+                    _reset(token)
                 if entry is not None and entry.hold is not None:
                     await self._afail(entry, left)
                 elif entry is not None:
@@ -291,8 +297,9 @@ class _Around:
             made = self._made(entry, results)
             if made is not None:
                 entry.engine.ledger.record(entry_of(entry.engine, made))
-        except Exception:
+        except Exception as error:
             entry.engine.bug("booking what a function returned")
+            self._fail(entry, error)
 
     async def _abook(self, entry: _Entry, *results: Any) -> None:
         if not entry.frame.metered:
@@ -300,6 +307,12 @@ class _Around:
 
     def _made(self, entry: _Entry, results: tuple[Any, ...]) -> Made | None:
         if entry.frame.metered:
+            return None
+        if any(entry.engine.receipts.find(result) is not None for result in results):
+            # Metered elsewhere: in a thread of the function's own, or before it was called.
+            held, entry.hold = entry.hold, None
+            if held is not None:
+                held.release()
             return None
         tracker = self._tracker
         reading = next((r for r in (self._read(result) for result in results) if r is not None), None)

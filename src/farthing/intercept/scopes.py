@@ -57,7 +57,8 @@ class Scope:
         engine = self._engine()
         outer = current.get()
         own = _short(engine.ids())
-        run = f"{outer.who.run}/{own}" if outer is not None and outer.who.run else own
+        above = (outer and outer.who.run) or engine.who.run
+        run = f"{above}/{own}" if above else own
         account = self._who.account or (outer and outer.who.account) or engine.who.account or "default"
         self._bounds = attach(self._budget, surface=self._surface, account=account, run=own)
         who = Who(self._who.account, self._who.context, self._who.tags, self._bounds, run)

@@ -68,14 +68,15 @@ class Connections:
         """
         deadline = time.monotonic() + self.timeout
         # `with` takes and gives back the mutex without a gap into which a signal handler could raise.
-        if self.writing_here():
+        me = threading.get_ident()
+        if self._writer == me and self.mutex.locked():  # as `writing_here`
             raise LedgerLocked(f"{self.where} is being written by this very thread, below us")
         with self.mutex:
             conn = self._conn
             if conn is None:
                 conn = self._open(deadline)
             lock = self._lock
-            self._writer = threading.get_ident()
+            self._writer = me
             try:
                 if lock is not None:
                     lock.acquire(deadline)

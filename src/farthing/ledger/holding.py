@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from farthing.errors import TransactionConflict
 from farthing.ledger import sql
-from farthing.ledger.store import Bound, Reservation, Short
+from farthing.ledger.store import Bound, Reservation, Short, StandingBudget
 from farthing.ledger.windows import Place, Windows
+from farthing.limits import key_of, matches
 
-__all__ = ["hold", "known_places", "places", "twice"]
+__all__ = ["hold", "known_places", "matched", "places", "twice"]
 
 Taken = list[tuple[Place, Bound]]
 
@@ -38,6 +39,25 @@ def _in_order(found: Taken) -> Taken:
         if other is None or (bound.hard, -bound.limit) > (other[1].hard, -other[1].limit):
             taken[place.id] = (place, bound)
     return [taken[window] for window in sorted(taken)]
+
+
+def matched(budgets: Iterable[StandingBudget], want: Reservation) -> list[Bound]:
+    """The bounds of a call that was matched against other budgets than these, which there are now."""
+    bounds = [bound for bound in want.bounds if bound.attached]
+    for each in budgets:
+        budget = each.budget
+        if matches(
+            budget,
+            account=want.account,
+            context=want.context,
+            provider=want.provider,
+            model=want.model,
+            tags=want.tags,
+        ):
+            key = key_of(budget, account=want.account, tags=want.tags)
+            if key is not None:
+                bounds.append(Bound(budget.name, budget, key, budget.limit_nano, attached=False))
+    return bounds
 
 
 def hold(conn: sqlite3.Connection, want: Reservation, taken: Taken) -> int | Short | None:

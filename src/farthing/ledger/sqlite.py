@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Final, Literal, TypeVar
 
 from farthing.errors import FarthingError, LedgerError, TransactionConflict
-from farthing.ledger import booking, checking, holding, reading, sql, standing
+from farthing.ledger import booking, holding, sql, standing
 from farthing.ledger.codes import clean
 from farthing.ledger.connection import Connections
 from farthing.ledger.keys import Keys
 from farthing.ledger.names import ACCOUNT, MODEL, Names
 from farthing.ledger.owner import Owner
+from farthing.ledger.questions import Questions
 from farthing.ledger.store import (
-    Bound,
     Clock,
+    Ending,
     Entry,
     Grant,
     Origin,
@@ -27,12 +28,8 @@ from farthing.ledger.store import (
     Short,
     Stale,
     StandingBudget,
-    Totals,
-    WindowRow,
 )
-from farthing.ledger.totals import totals
 from farthing.ledger.windows import Windows
-from farthing.limits import key_of, matches
 from farthing.records import Budget
 
 __all__ = ["SqliteLedger"]
@@ -42,7 +39,24 @@ _BATCH: Final = 500
 _T = TypeVar("_T")
 
 
-class SqliteLedger:
+class _Apart(Exception):
+    """A write of several has to be taken back, which it can only be on its own."""
+
+
+def _needs_full(write: Reservation | Ending) -> bool:
+    """Whether a commit must survive a power cut in `safe`: what reserves money, and what overruns it."""
+    if isinstance(write, Reservation):
+        return write.hi > 0 and bool(write.bounds)
+    grant, end, void = write
+    return bool(grant.lines) and not void and end.counted > grant.held
+
+
+def _is_of_all(error: object) -> bool:
+    """Whether a write failed as any other would now: the ledger is locked, full or moved."""
+    return isinstance(error, LedgerError) and type(error) is not LedgerError
+
+
+class SqliteLedger(Questions):
     """See `farthing.ledger.store.Ledger`. Threads share one; each process opens its own."""
 
     def __init__(
@@ -66,9 +80,8 @@ class SqliteLedger:
     # The life of a call
 
     def reserve(self, wanted: Reservation) -> Grant | Short | Stale:
-        full = wanted.hi > 0 and bool(wanted.bounds)
         try:
-            return self._write(self._reserve, wanted, full=full)
+            return self._write(self._reserve, wanted, full=_needs_full(wanted))
         except Exception:
             raise
         except BaseException:
@@ -77,13 +90,42 @@ class SqliteLedger:
             raise
 
     def settle(self, grant: Grant, end: Settlement, *, void: bool = False) -> bool:
-        if void:
-            end = booking.voided(end)
-        state = booking.VOIDED if void else booking.POSTED
-        full = bool(grant.lines) and end.counted > grant.held
-        settled = self._write(self._settle, (grant, end, state), full=full)
+        ending = (grant, end, void)
+        settled = self._write(self._settle, ending, full=_needs_full(ending))
         self._owner.ended(grant.reservation.id)
         return settled
+
+    def together(
+        self, writes: Sequence[Reservation | Ending]
+    ) -> Sequence[Grant | Short | Stale | bool | BaseException]:
+        answers: list[Any]
+        full = any(_needs_full(write) for write in writes)
+        try:
+            answers = self._write(self._do_all, writes, full=full)
+        except Exception as error:  # noqa: BLE001  of one, which is found, or of all
+            if _is_of_all(error):
+                return [error] * len(writes)
+            answers = []
+            for write in writes:
+                stopped = bool(answers) and _is_of_all(answers[-1])
+                answers.append(answers[-1] if stopped else self._do_alone(write))
+            return answers
+        except BaseException:
+            self._orphans.extend(write.id for write in writes if isinstance(write, Reservation))
+            raise
+        for write in writes:
+            if not isinstance(write, Reservation):
+                self._owner.ended(write[0].reservation.id)
+        return answers
+
+    def _do_alone(self, write: Reservation | Ending) -> Grant | Short | Stale | bool | Exception:
+        try:
+            if isinstance(write, Reservation):
+                return self.reserve(write)
+            grant, end, void = write
+            return self.settle(grant, end, void=void)
+        except Exception as error:  # noqa: BLE001  it is the answer
+            return error
 
     def give_up(self, call_id: str) -> None:
         self._orphans.append(call_id)
@@ -104,10 +146,7 @@ class SqliteLedger:
             try:
                 answers += self._write(self._record_batch, batch, full=True)
             except (LedgerError, ValueError) as error:
-                if type(error) not in {
-                    LedgerError,
-                    ValueError,
-                }:  # locked, full, moved: so it is for every entry
+                if _is_of_all(error):
                     raise
                 answers += [self._record_alone(entry) for entry in batch]
         return answers
@@ -150,55 +189,6 @@ class SqliteLedger:
     def release_budget(self, name: str) -> bool:
         return self._write(self._change, lambda conn, now: standing.release(conn, name, now), full=True)
 
-    # Questions
-
-    def windows(self, *, at_ns: int | None = None) -> list[WindowRow]:
-        return self._connections.read(lambda conn: reading.windows(conn, at_ns))
-
-    def room(self, bounds: Sequence[Bound], at_ns: int) -> list[tuple[Bound, int]]:
-        return self._connections.read(lambda conn: reading.room(conn, bounds, at_ns))
-
-    def call(self, call_id: str) -> dict[str, Any] | None:
-        return self._connections.read(lambda conn: reading.call(conn, call_id))
-
-    def calls(
-        self,
-        *,
-        account: str | None = None,
-        model: str | None = None,
-        context: str | None = None,
-        limit: int = 100,
-        before: str | None = None,
-    ) -> list[dict[str, Any]]:
-        where = {"account": account, "model": model, "context": context}
-        return self._connections.read(lambda conn: reading.calls(conn, where, limit, before))
-
-    def totals(
-        self,
-        by: Sequence[str] = (),
-        *,
-        start_ns: int | None = None,
-        end_ns: int | None = None,
-        where: Mapping[str, str] | None = None,
-    ) -> list[Totals]:
-        return self._connections.read(lambda conn: totals(conn, by, start_ns, end_ns, where or {}))
-
-    def run_totals(self, run: str) -> Totals:
-        return self._connections.read(lambda conn: reading.run_totals(conn, run))
-
-    def run_calls(self, run: str) -> list[dict[str, Any]]:
-        return self._connections.read(lambda conn: reading.run_calls(conn, run))
-
-    def refusals(self, *, start_ns: int | None = None, end_ns: int | None = None) -> list[dict[str, Any]]:
-        return self._connections.read(lambda conn: reading.refusals(conn, start_ns, end_ns))
-
-    def facts(self) -> dict[str, Any]:
-        facts = self._connections.read(lambda conn: checking.facts(conn, self.where))
-        return {"path": self.where, "durability": self.durability, **facts}
-
-    def check(self) -> list[str]:
-        return self._connections.read(checking.check)
-
     def writing_here(self) -> bool:
         return self._connections.writing_here()
 
@@ -227,6 +217,13 @@ class SqliteLedger:
         return self._connections.write(operation, argument, full=full and self.durability == "safe")
 
     def _reserve(self, conn: sqlite3.Connection, want: Reservation) -> Grant | Short | Stale:
+        answer = self._hold(conn, want)
+        if type(answer) is not Grant:
+            self._connections.cancel(conn)
+        return answer
+
+    def _hold(self, conn: sqlite3.Connection, want: Reservation) -> Grant | Short | Stale:
+        """The answer to a reserve; if it is no grant, what was written has to be taken back."""
         owner, now = self._owner, self._clock.time_ns()
         if now >= owner.renew_at:
             owner.renew(conn, now)
@@ -246,7 +243,6 @@ class SqliteLedger:
                 return stale
             if held is None:
                 raise LedgerError(f"A window that binds call {want.id!r} is not there any more.")
-            self._connections.cancel(conn)
             return held
         lines = tuple((place.id, place.expected) for place, _ in taken)
         seq = self._insert(conn, want, held, lines)
@@ -283,11 +279,28 @@ class SqliteLedger:
             return None
         if epoch != self._standing.epoch:
             self._reload(conn)
-        self._connections.cancel(conn)
         return Stale(epoch)
 
-    def _settle(self, conn: sqlite3.Connection, job: tuple[Grant, Settlement, int]) -> bool:
-        grant, end, state = job
+    def _do_all(
+        self, conn: sqlite3.Connection, writes: Sequence[Reservation | Ending]
+    ) -> list[Grant | Short | Stale | bool]:
+        answers: list[Grant | Short | Stale | bool] = []
+        for write in writes:
+            if not isinstance(write, Reservation):
+                answers.append(self._settle(conn, write))
+                continue
+            before = conn.total_changes
+            answer = self._hold(conn, write)
+            if type(answer) is not Grant and conn.total_changes != before:
+                raise _Apart
+            answers.append(answer)
+        return answers
+
+    def _settle(self, conn: sqlite3.Connection, ending: Ending) -> bool:
+        grant, end, void = ending
+        if void:
+            end = booking.voided(end)
+        state = booking.VOIDED if void else booking.POSTED
         if self._orphans:
             self._void_orphans(conn)
         names = self._names
@@ -299,7 +312,10 @@ class SqliteLedger:
         if epoch != want.epoch:
             if epoch != self._standing.epoch:
                 self._reload(conn)
-            entry = replace(entry, reservation=replace(want, bounds=self._matched(want), epoch=epoch))
+            entry = replace(
+                entry,
+                reservation=replace(want, bounds=holding.matched(self._standing.budgets, want), epoch=epoch),
+            )
         return booking.record(conn, self._names, self._windows, self._keys, entry)
 
     def _record_batch(
@@ -312,24 +328,6 @@ class SqliteLedger:
             except TransactionConflict as conflict:
                 answers.append(conflict)
         return answers
-
-    def _matched(self, want: Reservation) -> list[Bound]:
-        """The bounds of a call that was matched against other budgets than there are now."""
-        bounds = [bound for bound in want.bounds if bound.attached]
-        for each in self._standing.budgets:
-            budget = each.budget
-            if matches(
-                budget,
-                account=want.account,
-                context=want.context,
-                provider=want.provider,
-                model=want.model,
-                tags=want.tags,
-            ):
-                key = key_of(budget, account=want.account, tags=want.tags)
-                if key is not None:
-                    bounds.append(Bound(budget.name, budget, key, budget.limit_nano, attached=False))
-        return bounds
 
     def _refused(self, conn: sqlite3.Connection, refusal: tuple[int, str, str, str, str]) -> None:
         day_ns, account, model, budget, reason = refusal

@@ -20,6 +20,7 @@ __all__ = [
     "Bound",
     "Clock",
     "Durability",
+    "Ending",
     "Entry",
     "Grant",
     "Ledger",
@@ -179,6 +180,10 @@ class Settlement:
     raw: str | None = None
 
 
+Ending = tuple[Grant, Settlement, bool]
+"""The arguments of `Ledger.settle`: the last is `void`."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Entry:
     """A call that was made elsewhere: booked whole, never refused, in the windows of its own instant."""
@@ -262,6 +267,13 @@ class Ledger(Protocol):
         expected). Never refused, also past a limit. A call that has been expired meanwhile, or was booked
         as unknown, takes the true figures instead. Returns False if it was posted or voided before.
         """
+        ...
+
+    def together(
+        self, writes: Sequence[Reservation | Ending]
+    ) -> Sequence[Grant | Short | Stale | bool | BaseException]:
+        """`reserve` and `settle` for several callers, in order and, if all goes well, in one commit. The
+        error of one is its answer and stops no other."""
         ...
 
     def give_up(self, call_id: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -12,7 +13,7 @@ from farthing.engine import Engine
 from farthing.errors import FarthingError, InvalidBudget, LedgerError
 from farthing.ledger.store import Origin, WindowRow
 from farthing.records import Affordability, Budget, Candidate, Cost, Estimate, Receipt
-from farthing.settings import Who, checked_text, resolve
+from farthing.settings import Who, checked_text, resolve, say_unbuilt
 
 __all__ = ["MISSING", "Asking"]
 
@@ -96,7 +97,8 @@ class Asking:
             if amount is None:
                 need = quoted.lo if engine.policies.on_tight == "cap" else quoted.hi
         try:
-            engine.guard.load(engine.ledger, fresh=True)
+            if not _in_a_loop():  # there, nothing may wait for the ledger's lock
+                engine.guard.load(engine.ledger, fresh=True)
             bounds = [b for b in engine.guard.bounds(who, provider=provider, model=name) if b.hard]
             room = engine.ledger.room(bounds, now)
         except LedgerError:
@@ -186,6 +188,7 @@ class Asking:
         """
         engine = self._engine
         engine.ledger.set_budget(_checked_standing(budget), origin=origin)
+        say_unbuilt(budget)
         engine.guard.load(engine.ledger, fresh=True)
 
     def remove_budget(self, name: str) -> bool:
@@ -216,6 +219,14 @@ class Asking:
         engine = self._engine
         engine.sweep()
         return engine.ledger.windows(at_ns=engine.clock.time_ns())
+
+
+def _in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _checked_standing(budget: object) -> Budget:

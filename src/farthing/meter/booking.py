@@ -10,7 +10,7 @@ from typing import Any
 from farthing import money, quote
 from farthing.engine import Engine, Hold, Made, ahold, entry_of, hold, reading_of, receipt_of_row
 from farthing.errors import InvalidUsage
-from farthing.records import OPERATIONS, Receipt, Usage
+from farthing.records import OPERATIONS, Receipt
 from farthing.settings import Who, checked_context, checked_tags, checked_text, resolve
 from farthing.usage import Reading
 
@@ -215,6 +215,8 @@ class Booking:
                 raise InvalidUsage(f"{name} must be a number of tokens from 0 on; got {count!r}")
         if not isinstance(model, str) or not model.strip():
             raise InvalidUsage(f"model must be a name; got {model!r}")
+        if operation is not None and operation not in OPERATIONS:
+            raise InvalidUsage(f"operation must be one of {', '.join(OPERATIONS)}; got {operation!r}")
         return quote.manual(
             self._engine.catalog,
             model=model,
@@ -223,7 +225,7 @@ class Booking:
             input_tokens=input_tokens,
             max_output_tokens=max_output_tokens,
             amount=None if amount is None else money.parse_usd(amount, what="amount", error=InvalidUsage),
-            operation=operation if operation in OPERATIONS else "other",
+            operation=operation or "other",
         )
 
     def _who(self, account: str | None, context: str | None, tags: Mapping[str, str] | None) -> Who:
@@ -234,10 +236,6 @@ class Booking:
 
 def _stated(usage: Any, provider: str | None) -> Reading:
     """Counts as the caller states them: a mistake in them is told, not repaired."""
-    if isinstance(usage, Usage):
-        return Reading(usage=usage)
-    if isinstance(usage, Mapping) and usage and set(usage) <= set(Usage.__dataclass_fields__):
-        return Reading(usage=Usage(**usage))
     reading = reading_of(usage, provider=provider)
     if reading is None or reading.suspect:
         raise InvalidUsage(

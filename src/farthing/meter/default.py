@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,12 +14,13 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 from farthing.answers import Answers
 from farthing.engine import Engine
 from farthing.errors import FarthingError
-from farthing.intercept import Scope, unwrap
+from farthing.intercept import Scope, uninstrument, unwrap
 from farthing.log import logger
 from farthing.meter.asking import MISSING
 from farthing.meter.config import settings
 from farthing.meter.meter import Meter
-from farthing.meter.surfaces import Guess, Tracked, scoped, tracked, wrapped
+from farthing.meter.runs import Run, join
+from farthing.meter.surfaces import NOBODY, Guess, Tracked, instrumented, scoped, tracked, wrapped
 from farthing.records import Budget, Receipt
 from farthing.settings import BudgetLike
 
@@ -34,6 +36,8 @@ __all__ = [
     "cost_of",
     "default_meter",
     "estimate",
+    "instrument",
+    "meter_run",
     "receipt",
     "record",
     "remove_budget",
@@ -42,6 +46,7 @@ __all__ = [
     "scope",
     "set_budget",
     "track_usage",
+    "uninstrument",
     "unwrap",
     "using",
     "wrap",
@@ -99,12 +104,16 @@ def _install(given: dict[str, Any]) -> Meter:
     arguments = {name: setting.value for name, setting in settings(given).items()}
     budget = arguments.pop("budget", None)
     standing = None if budget is None else _standing(budget)
-    try:
-        meter = Meter(**arguments)
-    except TypeError as error:
-        raise FarthingError(f"unknown setting: {error}") from None
+    known = inspect.signature(Meter.__init__).parameters
+    for name in arguments:
+        if name not in known or name == "self":
+            raise FarthingError(f"{name!r} is no setting; known are budget, {', '.join(list(known)[1:])}")
+    meter = Meter(**arguments)
     if standing is not None:
         meter.declare(standing, origin="code" if "budget" in given else "config")
+    run = Run.of(os.environ)
+    if run is not None:
+        join(meter.engine, run)
     _meter, _given = meter, dict(given)
     return meter
 
@@ -154,6 +163,45 @@ def wrap(
         name=name,
         provider=provider,
         pin=pin,
+    )
+
+
+def instrument(
+    *,
+    account: str | None = None,
+    context: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    budget: BudgetLike | None = None,
+    name: str | None = None,
+    provider: str | None = None,
+    pin: bool = False,
+) -> None:
+    """`Meter.instrument` for the default meter, whichever that is when a call is made."""
+    instrumented(
+        _find,
+        _OWNER,
+        account=account,
+        context=context,
+        tags=tags,
+        budget=budget,
+        name=name,
+        provider=provider,
+        pin=pin,
+    )
+
+
+def meter_run() -> None:
+    """`instrument` for a program that did not ask for it; gives way to one that does."""
+    instrumented(
+        _find,
+        NOBODY,
+        account=None,
+        context=None,
+        tags=None,
+        budget=None,
+        name=None,
+        provider=None,
+        pin=False,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,16 +13,33 @@ from farthing import catalog, ledger
 from farthing.answers import Answers
 from farthing.engine import Engine
 from farthing.errors import FarthingError
-from farthing.intercept import Scope, unwrap
+from farthing.intercept import Scope, uninstrument, unwrap
 from farthing.ledger.store import Clock, Durability, Ledger, Origin, StandingBudget
+from farthing.log import say_once
 from farthing.meter.asking import Asking
 from farthing.meter.booking import Booking
 from farthing.meter.config import default_ledger
 from farthing.meter.ids import uuid7
 from farthing.meter.prices import user_prices
-from farthing.meter.surfaces import Guess, Tracked, say_unenforced, scoped, tracked, wrapped
+from farthing.meter.surfaces import (
+    Guess,
+    Tracked,
+    instrumented,
+    say_unenforced,
+    scoped,
+    tracked,
+    wrapped,
+)
 from farthing.records import Budget
-from farthing.settings import BudgetLike, Policies, Who, checked_context, checked_tags, checked_text
+from farthing.settings import (
+    BudgetLike,
+    Policies,
+    Who,
+    checked_context,
+    checked_tags,
+    checked_text,
+    say_unbuilt,
+)
 
 __all__ = ["Meter"]
 
@@ -88,12 +106,15 @@ class Meter(Booking, Asking):
         self._where = ledger
         self._durability: Durability = durability
         self._timeout = _seconds("ledger_timeout", ledger_timeout)
-        self._wait = _seconds("wait", wait)
-        self._on_alert = on_alert
-        self._alert_url = alert_url
+        _seconds("wait", wait)
+        if on_alert is not None or alert_url is not None:
+            say_once(("alerts",), logging.WARNING, "alerts are not delivered by this version: nobody is told")
         self._clock = clock
         overrides = user_prices(prices)
-        if isinstance(budgets, (Budget, str)) or not all(isinstance(b, Budget) for b in budgets):
+        for name, flag in (("enabled", enabled), ("inject_usage", inject_usage)):
+            if not isinstance(flag, bool):
+                raise FarthingError(f"{name} must be True or False; got {flag!r}")
+        if not isinstance(budgets, (list, tuple)) or not all(isinstance(b, Budget) for b in budgets):
             raise FarthingError(f"budgets must be a list of farthing.Budget; got {budgets!r}")
         self._engine = Engine(
             open_ledger=self._open,
@@ -135,6 +156,7 @@ class Meter(Booking, Asking):
 
     def declare(self, budget: Budget, *, origin: Origin) -> None:
         """Declare a standing budget; it is stored when the ledger is first used."""
+        say_unbuilt(budget)
         self._engine.declare(StandingBudget(budget=budget, origin=origin))
         if not self._engine.enabled and budget.mode == "hard":
             say_unenforced()
@@ -192,6 +214,43 @@ class Meter(Booking, Asking):
     def unwrap(self, client: T) -> T:
         """Undo `wrap`; a client that is not wrapped is returned as it is."""
         return unwrap(client)
+
+    def instrument(
+        self,
+        *,
+        account: str | None = None,
+        context: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        budget: BudgetLike | None = None,
+        name: str | None = None,
+        provider: str | None = None,
+        pin: bool = False,
+    ) -> None:
+        """Meter every OpenAI-shaped client of the process, those there are and those to come.
+
+        A client that is wrapped itself is counted once, by its own settings. Again without arguments does
+        nothing, with arguments replaces the settings. The arguments are those of `wrap`; a budget without a
+        period is one for all of these clients, until `uninstrument`.
+
+        Raises:
+            FarthingError: if another meter has instrumented the process.
+            InvalidBudget: for a budget that is not understood.
+        """
+        instrumented(
+            lambda: self._engine,
+            self,
+            account=account,
+            context=context,
+            tags=tags,
+            budget=budget,
+            name=name,
+            provider=provider,
+            pin=pin,
+        )
+
+    def uninstrument(self) -> None:
+        """Undo `instrument`, whoever did it; wrapped clients stay wrapped."""
+        uninstrument()
 
     @overload
     def track_usage(self, fn: Tracked, /) -> Tracked: ...

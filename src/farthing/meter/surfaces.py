@@ -1,4 +1,4 @@
-"""The three surfaces at which calls are seen. Each finds its engine when a call is made, not before."""
+"""The four surfaces at which calls are seen. Each finds its engine when a call is made, not before."""
 
 from __future__ import annotations
 
@@ -9,11 +9,21 @@ from typing import Any, TypeVar
 
 from farthing.engine import Engine
 from farthing.errors import FarthingError
-from farthing.intercept import Metered, Scope, Tracker, metered_by, wrap
+from farthing.intercept import Metered, Scope, Tracker, instrument, instrumented_by, metered_by, wrap
 from farthing.log import say_once
 from farthing.settings import BudgetLike, Who, attach, checked_context, checked_tags, checked_text
 
-__all__ = ["Find", "Guess", "Tracked", "say_unenforced", "scoped", "tracked", "wrapped"]
+__all__ = [
+    "NOBODY",
+    "Find",
+    "Guess",
+    "Tracked",
+    "instrumented",
+    "say_unenforced",
+    "scoped",
+    "tracked",
+    "wrapped",
+]
 
 T = TypeVar("T")
 Tracked = TypeVar("Tracked", bound="Callable[..., Any] | classmethod[Any, ..., Any] | staticmethod[..., Any]")
@@ -23,6 +33,8 @@ Guess = Decimal | int | str | float | Callable[..., Decimal | int | str | float]
 """USD, or a function of the arguments that gives them."""
 Find = Callable[[], Engine]
 Tags = Mapping[str, str] | None
+NOBODY = "nobody"
+"""The owner of an instrumentation that gives way to the first who asks for one."""
 
 
 def say_unenforced() -> None:
@@ -50,6 +62,67 @@ def wrapped(
     given = (account, context, tags, budget, name, provider)
     if state is not None and not pin and all(value is None for value in given):
         return client
+    made = _metered(
+        find,
+        owner,
+        account=account,
+        context=context,
+        tags=tags,
+        budget=budget,
+        name=name,
+        provider=provider,
+        pin=pin,
+    )
+    return client if made is None else wrap(client, made)
+
+
+def instrumented(
+    find: Find,
+    owner: object,
+    *,
+    account: str | None,
+    context: str | None,
+    tags: Tags,
+    budget: BudgetLike | None,
+    name: str | None,
+    provider: str | None,
+    pin: bool,
+) -> None:
+    """Meter all clients of the process for `owner`: see `Meter.instrument`."""
+    state = instrumented_by()
+    if state is not None and state.owner not in (owner, NOBODY):
+        raise FarthingError("this process is instrumented by another meter: uninstrument() first")
+    given = (account, context, tags, budget, name, provider)
+    if state is not None and state.owner is owner and not pin and all(value is None for value in given):
+        return
+    made = _metered(
+        find,
+        owner,
+        account=account,
+        context=context,
+        tags=tags,
+        budget=budget,
+        name=name,
+        provider=provider,
+        pin=pin,
+    )
+    if made is not None:
+        instrument(made)
+
+
+def _metered(
+    find: Find,
+    owner: object,
+    *,
+    account: str | None,
+    context: str | None,
+    tags: Tags,
+    budget: BudgetLike | None,
+    name: str | None,
+    provider: str | None,
+    pin: bool,
+) -> Metered | None:
+    """What clients are metered with; None while accounting is switched off."""
     engine = find()
     surface = f"client:{checked_text(name, 'name')}" if name is not None else "client"
     own = account or engine.who.account or "default"
@@ -62,10 +135,8 @@ def wrapped(
     if not engine.enabled:
         if any(bound.hard for bound in who.budgets):
             say_unenforced()
-        return client
-    return wrap(
-        client, Metered(find, who, owner=owner, provider=checked_text(provider, "provider"), pinned=pin)
-    )
+        return None
+    return Metered(find, who, owner=owner, provider=checked_text(provider, "provider"), pinned=pin)
 
 
 def tracked(

@@ -98,9 +98,22 @@ def _usage_at(row: Row, fields: Mapping[str, Any]) -> Any:
 def _usage_in(row: Row, fields: Mapping[str, Any]) -> Any:
     """The usage object of a body; of a bare one, those of its fields that are counts."""
     usage = _usage_at(row, fields)
+    if row.items or row.bare:
+        return _measures_in(row, fields, usage)
     if usage is not None or not _is_bare(row, fields):
         return usage
     return {key: value for key, value in fields.items() if key in row.tree and key != "service_tier"}
+
+
+def _measures_in(row: Row, fields: Mapping[str, Any], usage: Any) -> Any:
+    """The usage object with what a body counts beside it, or states in its place; None without both."""
+    if usage is None:
+        usage = {key: fields[key] for key in row.bare if fields.get(key) is not None}
+    inner = plain(usage)
+    if not isinstance(inner, Mapping):
+        return usage
+    items = {name: len(fields[key]) for key, name in row.items.items() if isinstance(fields.get(key), list)}
+    return {**inner, **items} or None
 
 
 def _is_bare(row: Row, fields: Mapping[str, Any]) -> bool:
@@ -120,14 +133,18 @@ def _dumped(body: object) -> Mapping[str, Any] | None:
 
 
 def _reading(row: Row, fields: Mapping[str, Any], usage: Any) -> Reading:
-    if type(usage) is not dict:
-        usage = plain(usage)
+    whole = usage
+    if type(usage) is not dict and not isinstance(usage, Usage):
+        inside = fields_of(usage)
+        as_it_is = inside is not None and row.parts_at is None and inside.get("cost") is None
+        usage = inside if as_it_is else plain(usage)
     beside = _beside(row, fields) if row.beside else None
     counts: Usage | None = None
     found: Found = {}
     units: dict[str, int | str] | None = None
     parts: tuple[Part, ...] = ()
     clamped = suspect = keep = False
+    tier: int | str | None = None
     money: int | None = None
     if type(usage) is dict or isinstance(usage, Mapping):
         money = reported(usage)
@@ -135,7 +152,7 @@ def _reading(row: Row, fields: Mapping[str, Any], usage: Any) -> Reading:
             keep = collect(row.tree, usage, found)
             found.update(beside or {})
             counts, clamped, loses = settle(row, found)
-            keep = keep or (loses and stated(usage))
+            keep = keep or (loses and stated(plain(whole)))
             if row.parts_at is not None and usage.get(row.parts_at):
                 parts = parts_of(row, usage[row.parts_at])
                 counts = _sum(parts, counts)
@@ -144,6 +161,7 @@ def _reading(row: Row, fields: Mapping[str, Any], usage: Any) -> Reading:
             counts, units, parts, clamped, suspect, keep = None, None, (), False, True, True
         if row.labels:
             units = _labels(row, usage, units)
+            tier = (units or {}).get(row.tier_label) if row.tier_label is not None else None
     elif isinstance(usage, Usage):
         counts = usage
     elif usage is not None:
@@ -151,10 +169,10 @@ def _reading(row: Row, fields: Mapping[str, Any], usage: Any) -> Reading:
     return Reading.of(
         counts,
         _name(fields, row.model_at),
-        _name(fields, row.tier_at),
+        str(tier) if tier else _name(fields, row.tier_at),
         _name(fields, row.id_at),
         money,
-        shown(usage) if keep else None,
+        shown(plain(whole)) if keep else None,
         units,
         clamped,
         suspect,
@@ -176,7 +194,7 @@ def _name(fields: Mapping[str, Any], paths: tuple[str, ...]) -> str | None:
 def _beside(row: Row, fields: Mapping[str, Any]) -> Found:
     """Counts outside the usage object. An absurd one is left out: it must not hide what was billed."""
     found: Found = {}
-    if fields.get("tool_usage") is None:
+    if fields.get(row.beside_at) is None:
         return found
     for path, name in row.beside.items():
         value = first(fields, path)

@@ -8,6 +8,7 @@ from typing import Any
 
 from farthing.records import Usage
 from farthing.usage.flavours.row import IGNORED, Labelled, Row
+from farthing.usage.paths import fields_of, plain
 from farthing.usage.reading import Part
 
 __all__ = ["Absurd", "Found", "collect", "parts_of", "settle", "stated", "units_of"]
@@ -34,7 +35,8 @@ class Absurd(Exception):
 
 
 def collect(tree: Mapping[str, Any], usage: Mapping[str, Any], found: Found) -> bool:
-    """Put what `usage` states into `found`; True if it states more than that.
+    """Put what `usage` states into `found`; True if it states more than that. Inside it may be objects of an
+    SDK, which are looked into and not copied.
 
     Raises:
         Absurd: for a count that cannot be one.
@@ -45,7 +47,7 @@ def collect(tree: Mapping[str, Any], usage: Mapping[str, Any], found: Found) -> 
             continue
         name = name_of(key)
         if name is None:
-            more = more or stated(value)
+            more = more or stated(plain(value))
         elif type(name) is str:
             if type(value) is not int or value < 0 or value > MAX:
                 value = _number(name, value)  # noqa: PLW2901
@@ -54,12 +56,13 @@ def collect(tree: Mapping[str, Any], usage: Mapping[str, Any], found: Found) -> 
                 more = True
                 found[name] = max(before, value)
         elif type(name) is dict:
-            if type(value) is dict or isinstance(value, Mapping):
-                more = collect(name, value, found) or more
+            inside = value if type(value) is dict else fields_of(value)
+            if inside is not None:
+                more = collect(name, inside, found) or more
             else:
                 more = more or stated(value)
         elif type(name) is Labelled:
-            more = _listed(name, value, found) or more
+            more = _listed(name, plain(value), found) or more
     return more
 
 

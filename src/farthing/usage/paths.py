@@ -15,17 +15,18 @@ _DEEP = 8
 _JSON = frozenset({int, str, float, bool, dict})
 _RAW = 4096
 _WORD = 200
+_NO_MODEL = object()
 _NAME = re.compile(r"[\w.:/+-]{0,64}", re.ASCII)
 
 
 def fields_of(body: object) -> Mapping[str, Any] | None:
     """The top level of a body without looking further: its text may be large. None if it has no fields."""
-    if isinstance(body, Mapping):
+    extra = getattr(body, "__pydantic_extra__", _NO_MODEL)  # what the SDK's types do not name
+    if extra is _NO_MODEL and isinstance(body, Mapping):
         return body
     own = getattr(body, "__dict__", None)
     if isinstance(own, dict) and own:
-        extra = getattr(body, "__pydantic_extra__", None)  # what the SDK's types do not name
-        return {**own, **extra} if isinstance(extra, dict) and extra else own
+        return {**own, **extra} if extra and type(extra) is dict else own
     return None
 
 

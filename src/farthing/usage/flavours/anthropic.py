@@ -27,6 +27,7 @@ MESSAGES = Row(
         "speed": "",
         "iterations": "",
     },
+    tier_label="speed",  # the fast mode has a price of its own
     labels={"inference_geo": ("global", "not_available"), "speed": ("standard",)},
     parts_at="iterations",
     cache_outside=True,

@@ -7,7 +7,18 @@ from dataclasses import replace
 
 from farthing.usage.flavours.row import Row, under
 
-__all__ = ["ASSISTANTS", "CHAT", "COMPLETIONS", "EMBEDDINGS", "RESPONSES", "XAI_CHAT"]
+__all__ = [
+    "ASSISTANTS",
+    "CHAT",
+    "COMPLETIONS",
+    "EMBEDDINGS",
+    "IMAGES",
+    "MODERATIONS",
+    "RESPONSES",
+    "SPEECH",
+    "TRANSCRIPTIONS",
+    "XAI_CHAT",
+]
 
 _COUNTS: Mapping[str, str] = {
     # SDK types/completion_usage.py, types/create_embedding_response.py
@@ -174,6 +185,60 @@ RESPONSES = Row(
     ),
     ends=frozenset({"response.completed", "response.incomplete", "response.failed", "error"}),
     fails=frozenset({"response.failed", "error"}),
+)
+
+MODERATIONS = Row(
+    name="openai.moderations",
+    sources=("SDK types/moderation_create_response.py: no usage is stated",),
+    counts=_COUNTS,
+)
+
+IMAGES = Row(
+    name="openai.images",
+    sources=(
+        "SDK types/images_response.py, types/image_gen_completed_event.py",
+        "SDK types/image_edit_completed_event.py",
+        "SDK types/images_response.py, svg_usage: of another model, which is kept in `units`",
+    ),
+    counts={**_COUNTS, "images": "images"},
+    items={"data": "images"},
+    beside={
+        "svg_usage.input_tokens": "svg_input_tokens",
+        "svg_usage.output_tokens": "svg_output_tokens",
+    },
+    beside_at="svg_usage",
+    total_binds=False,
+    objects=frozenset({"image_generation.completed", "image_edit.completed"}),
+    ends=frozenset({"image_generation.completed", "image_edit.completed", "error"}),
+    fails=frozenset({"error"}),
+)
+
+SPEECH = Row(
+    name="openai.speech",
+    sources=(
+        "API reference, audio/speech: speech.audio.done of `stream_format` sse; else nothing is stated",
+    ),
+    counts=_COUNTS,
+    total_binds=False,
+    objects=frozenset({"speech.audio.done"}),
+    ends=frozenset({"speech.audio.done", "error"}),
+    fails=frozenset({"error"}),
+)
+
+TRANSCRIPTIONS = Row(
+    name="openai.transcriptions",
+    sources=(
+        "SDK types/audio/transcription.py: usage of the type tokens or duration",
+        "SDK types/audio/transcription_verbose.py, types/audio/translation_verbose.py: duration",
+        "SDK types/audio/transcription_text_done_event.py",
+    ),
+    counts={**_COUNTS, "duration": "seconds"},
+    bare=("duration",),
+    total_binds=False,
+    objects=frozenset({"transcript.text.done"}),
+    seen=(("transcript.text.delta", "delta"),),
+    ends=frozenset({"transcript.text.done", "error"}),
+    fails=frozenset({"error"}),
 )
 
 ASSISTANTS = Row(

@@ -26,12 +26,16 @@ class Row:
             `tool_input_tokens` (input beyond `input_tokens`), another name (kept in `units` only), or ""
             for what says nothing new. Of several paths to one count the largest is taken.
         beside: the same, but paths in the body, of counts outside the usage object; zeros are not taken.
+            All of them begin with `beside_at`.
         labels: path in the usage object -> its usual values; any other value is kept in `units`.
         parts_at: path in the usage object of the steps that it is the sum of.
         cache_outside: `input_tokens` as stated leaves out what was read from or written to a cache.
         reasoning_outside: `output_tokens` as stated leaves out reasoning, unless input and output are
             the whole total.
         total_binds: output is at least total - input: some providers state reasoning in the total only.
+        bare: fields of a body that are counts where it has no usage object.
+        items: field of a body -> count: how many items a list has, beside what the usage object states.
+        tier_label: path in the usage object of a label that is the tier if it is not the usual one.
         silent_output: no output stated is an output of 0.
         inside: keys of an event that holds the body, or the part of it that states usage.
         fieldwise: events of a stream state some of the counts each, later ones replace earlier ones.
@@ -49,12 +53,16 @@ class Row:
     usage_at: tuple[str, ...] = ("usage",)
     counts: Mapping[str, str]
     beside: Mapping[str, str] = field(default_factory=dict)
+    beside_at: str = "tool_usage"
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     parts_at: str | None = None
     cache_outside: bool = False
     reasoning_outside: bool = False
     total_binds: bool = True
     silent_output: bool = False
+    bare: tuple[str, ...] = ()
+    items: Mapping[str, str] = field(default_factory=dict)
+    tier_label: str | None = None
     inside: tuple[str, ...] = ()
     fieldwise: bool = False
     model_at: tuple[str, ...] = ("model",)
