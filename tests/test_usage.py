@@ -404,6 +404,28 @@ def test_unnamed_fields_of_an_object_are_seen():
     assert read(made, flavour=CHAT).usage == Usage(input_tokens=4, output_tokens=2)
 
 
+def test_money_that_an_object_states_in_an_object_is_seen():
+    body = SimpleNamespace(
+        usage=SimpleNamespace(
+            prompt_tokens=5, completion_tokens=2, cost=SimpleNamespace(currency="USD", total_cost=0.25)
+        )
+    )
+    reading = read(body, flavour=CHAT)
+    assert (reading.usage, reading.reported_nano) == (Usage(input_tokens=5, output_tokens=2), 250_000_000)
+
+
+def test_what_an_object_states_beyond_the_table_is_kept_as_json():
+    inner = SimpleNamespace(cached_tokens=3, odd_tokens=4, empty=SimpleNamespace(nothing=0))
+    reading = read(
+        SimpleNamespace(usage=SimpleNamespace(prompt_tokens=5, prompt_tokens_details=inner)), flavour=CHAT
+    )
+    assert reading.raw is not None
+    assert json.loads(reading.raw) == {
+        "prompt_tokens": 5,
+        "prompt_tokens_details": {"cached_tokens": 3, "odd_tokens": 4, "empty": {"nothing": 0}},
+    }
+
+
 def test_the_content_of_an_object_is_not_looked_at():
     class Sealed:
         def __init__(self) -> None:

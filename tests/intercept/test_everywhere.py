@@ -267,7 +267,8 @@ FORK = (
     + """
     import os
     pid = os.fork()
-    client.chat.completions.create(**ask)
+    with OpenAI(base_url=sys.argv[2], api_key="k", max_retries=0) as other:  # a connection has one process
+        other.chat.completions.create(**ask)
     if pid == 0:
         sys.exit(0)
     assert os.waitpid(pid, 0)[1] == 0

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from farthing import FarthingError
-from farthing.intercept import clients
+from farthing.intercept import observing
 from farthing.testing import Reply
 from intercept.kit import ASK
 
@@ -57,7 +57,7 @@ def test_neither_text_nor_key_is_found_anywhere(kit, ledger_path, caplog, monkey
     def choke(body, **_more):
         raise ValueError(f"{ANSWER} {body!r}")
 
-    monkeypatch.setattr(clients.usage, "read", choke)
+    monkeypatch.setattr(observing.usage, "read", choke)
     _ask(kit, client)
     kit.meter.engine.ledger.facts()
     assert len(kit.rows()) == 9

@@ -78,8 +78,8 @@ def test_the_end_says_what_the_whole_says(name, whole, monkeypatch):
 
 def test_chunks_before_the_end_are_not_parsed(monkeypatch):
     parsed = []
-    parse = streams.parse
-    monkeypatch.setattr(streams, "parse", lambda e: parsed.append(e) or parse(e))
+    parse = streams.data_of
+    monkeypatch.setattr(streams, "data_of", lambda e: parsed.append(e) or parse(e))
     outcome, reading, _ = ended(STREAMS["usage last"], whole=True)
     assert (outcome, reading.usage.output_tokens) == ("complete", 7)
     assert len(parsed) < 5

@@ -10,6 +10,8 @@ from openai import OpenAI
 
 from farthing import Budget, InsufficientCredits, Meter
 
+pytestmark = pytest.mark.one_colour("what differs is the decorated function, not the client inside of it")
+
 CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 10}
 
 

@@ -7,12 +7,10 @@ nothing here needs more than Python 3.7 and its standard library.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from importlib import import_module
 from importlib.machinery import PathFinder
-from importlib.util import module_from_spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +52,8 @@ def _meter() -> None:
 
 
 def _has_budget() -> bool:
+    import json  # noqa: PLC0415  every program would pay for it
+
     try:
         return bool(json.loads(os.environ["FARTHING_RUN"])["budgets"])
     except (ValueError, KeyError, TypeError):
@@ -86,6 +86,8 @@ def _run_the_other() -> None:
     spec = PathFinder.find_spec(_NAME)
     if spec is None or spec.loader is None:
         return
+    from importlib.util import module_from_spec  # noqa: PLC0415  every program would pay for it
+
     own = sys.modules.get(_NAME)
     other: Any = module_from_spec(spec)
     sys.modules[_NAME] = other

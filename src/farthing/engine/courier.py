@@ -140,7 +140,7 @@ class Courier:
         """What is queued at this moment; nobody lingers for more."""
         jobs: list[_Queued | None] = []
         with contextlib.suppress(Empty):
-            while len(jobs) < _MOST:
+            while len(jobs) < _MOST and not self._jobs.empty():
                 jobs.append(self._jobs.get_nowait())
         return jobs
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["EVENT_END", "parse", "payload", "split"]
+__all__ = ["EVENT_END", "data_of", "payload", "split"]
 
 EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
@@ -29,7 +29,7 @@ def payload(event: bytes) -> bytes:
     return b"\n".join(line[5:].strip() for line in event.splitlines() if line.startswith(b"data:"))
 
 
-def parse(event: bytes) -> Mapping[str, Any] | None:
+def data_of(event: bytes) -> Mapping[str, Any] | None:
     """The JSON object that an event brings; None if it brings none."""
     try:
         data = json.loads(payload(event))

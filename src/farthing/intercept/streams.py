@@ -17,7 +17,7 @@ from typing import Any
 
 from farthing import usage
 from farthing.engine import Call
-from farthing.intercept.events import EVENT_END, parse, payload, split
+from farthing.intercept.events import EVENT_END, data_of, payload, split
 from farthing.usage import Reading
 
 __all__ = ["Tee", "attach"]
@@ -116,7 +116,7 @@ class Tee:
         """True for the extra chunk that `include_usage` brings: no choices, and usage."""
         if not _NO_CHOICES.search(event):
             return False
-        data = parse(event)
+        data = data_of(event)
         return (
             data is not None
             and data.get("choices") == []
@@ -163,7 +163,7 @@ class Tee:
             if b"[DONE]" in event and payload(event).strip() == b"[DONE]":
                 self._final = True
                 continue
-            data = parse(event)
+            data = data_of(event)
             if data is None:
                 continue
             parsed.append(data)

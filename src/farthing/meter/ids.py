@@ -19,11 +19,6 @@ def uuid7() -> str:
     stamp = (ns // 1_000_000 << 12) | (ns % 1_000_000 * 4096 // 1_000_000)
     with _lock:
         _last = stamp = max(stamp, _last + 1)
-    rest = random.getrandbits(62)
-    return "%08x-%04x-7%03x-%04x-%012x" % (
-        stamp >> 28,
-        stamp >> 12 & 0xFFFF,
-        stamp & 0xFFF,
-        0x8000 | rest >> 48,
-        rest & 0xFFFFFFFFFFFF,
-    )
+    value = (stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64 | 0b10 << 62 | random.getrandbits(62)
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

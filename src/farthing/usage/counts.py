@@ -57,10 +57,7 @@ def collect(tree: Mapping[str, Any], usage: Mapping[str, Any], found: Found) -> 
                 found[name] = max(before, value)
         elif type(name) is dict:
             inside = value if type(value) is dict else fields_of(value)
-            if inside is not None:
-                more = collect(name, inside, found) or more
-            else:
-                more = more or stated(value)
+            more = (stated(value) if inside is None else collect(name, inside, found)) or more
         elif type(name) is Labelled:
             more = _listed(name, plain(value), found) or more
     return more
