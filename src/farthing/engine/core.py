@@ -334,7 +334,7 @@ class Engine:
             try:
                 await self.courier.bring(self.warm, _ignore)
             except LedgerError:
-                pass
+                return  # the call that needs the ledger will say so
             except Exception:
                 self.bug("warming up")
 
