@@ -144,7 +144,11 @@ class Guard:
                     failed = error
             epoch, bounds = self.matched(who, provider=quoted.provider, model=quoted.model)
             hard = any(bound.hard for bound in bounds)
-            flags = yield from self._allowed(quoted, who, bounds, now_ns) if hard else self._noted(quoted)
+            flags: tuple[str, ...] = ()
+            if hard:
+                flags = yield from self._allowed(quoted, who, bounds, now_ns)
+            elif not (quoted.priced or quoted.unforeseen):
+                say_unpriced(quoted.ask.model)
             wanted = self._wanted(
                 quoted, who, bounds, flags, call_id=call_id, now_ns=now_ns, hard=hard, epoch=epoch
             )
@@ -228,12 +232,6 @@ class Guard:
         if self.policies.output_cap is not None or (hard and quoted.cap_assumed):
             return quoted.cap
         return None
-
-    def _noted(self, quoted: Quote) -> Generator[Refusal, None, tuple[str, ...]]:
-        if not (quoted.priced or quoted.unforeseen):
-            say_unpriced(quoted.ask.model)
-        return ()
-        yield  # a generator like its twin
 
     def _allowed(
         self, quoted: Quote, who: Who, bounds: Sequence[Bound], now_ns: int

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 __all__ = ["billed", "cancels", "outcome_of", "status_of"]
 
-_NOT_BILLED = frozenset({*range(400, 408), *range(409, 430), 500, 503, 529}) - {408}
+_NOT_BILLED = frozenset({*range(400, 408), *range(409, 430), 500, 503, 529})
 
 _NOT_SENT = frozenset(
     {

@@ -63,9 +63,6 @@ class Names:
         self._remember(self.kinds[kind], name, found)
         return found
 
-    def maybe(self, conn: sqlite3.Connection, kind: int, name: str | None) -> int | None:
-        return None if name is None else self.name(conn, kind, name)
-
     def tagset(self, conn: sqlite3.Connection, tags: Mapping[str, str]) -> int | None:
         """The id of a set of tags; None for no tags."""
         if not tags:

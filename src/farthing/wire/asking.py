@@ -32,8 +32,7 @@ class Ask:
         cap: output tokens that the caller allows; None if the caller sets no cap.
         choices: how many answers are generated (`n`, `best_of`).
         tier: the service tier asked for; None if none is named.
-        least_useful: output tokens below which an answer is of no use; larger where the model must
-            emit structure.
+        structured: True if the model must emit structure, of which a piece is of no use.
         hidden_input: True if input will be read that the request does not show.
         tool_calls: how often hosted tools may run; None without hosted tools; -1 if unlimited.
         thinks: True if the request asks for reasoning that is billed and need not be shown.
