@@ -17,7 +17,8 @@ import pytest
 from farthing import usage as reader
 from farthing.catalog import default
 from farthing.pricing import price, total
-from farthing.records import Usage
+from farthing.quote import cost_of
+from farthing.records import Cost, Usage
 
 CASES = Path(__file__).resolve().parents[1] / "../shared/cases"
 
@@ -34,7 +35,7 @@ COUNTS = {
     "web_search_requests": "web_searches",
 }
 
-USAGE_KEY = {"google.generate_content": "usageMetadata", "cohere.chat": "usage"}
+USAGE_KEY = {"google.generate_content": "usageMetadata"}
 
 
 def load(name: str) -> list[dict[str, Any]]:
@@ -44,7 +45,6 @@ def load(name: str) -> list[dict[str, Any]]:
 
 ALL = load("usage_cases.json")
 PRICED = [case for case in ALL if case["expected"]["cost_usd"] is not None]
-READABLE = [case for case in ALL if case["wire"] in reader.FLAVOURS]
 
 
 def by_id(cases: list[dict[str, Any]]) -> Any:
@@ -77,7 +77,8 @@ def counted(expected: dict[str, Any]) -> Usage:
 
 def body_of(case: dict[str, Any]) -> dict[str, Any]:
     body: dict[str, Any] = {k: v for k, v in case["response_fields"].items() if k != "item_types"}
-    return {"model": case["model"], **body, USAGE_KEY.get(case["wire"], "usage"): case["usage"]}
+    usage_at = case.get("usage_at") or USAGE_KEY.get(case["wire"], "usage")
+    return {"model": case["model"], **body, usage_at: case["usage"]}
 
 
 def charged(case: dict[str, Any]) -> Decimal:
@@ -90,40 +91,74 @@ def charged(case: dict[str, Any]) -> Decimal:
 @by_id(PRICED)
 def test_the_counts_of_a_case_cost_what_its_rates_say(case):
     rates = rates_for(case, case["response_fields"].get("service_tier"))
-    cost, source, missing = total(counted(case["expected"]), rates)
-    assert (cost, source, missing) == (nano(case["expected"]["cost_usd"]), "priced", ())
+    found, source, missing = total(counted(case["expected"]), rates)
+    assert (found, source, missing) == (nano(case["expected"]["cost_usd"]), "priced", ())
 
 
-@by_id([case for case in READABLE if case["expected"]["cost_usd"] is not None])
+def cost(case: dict[str, Any]) -> Cost:
+    at = datetime.fromisoformat(case["expected"]["priced_at"])
+    return cost_of(body_of(case), default(), at_ns=int(at.timestamp()) * 10**9, provider=case["provider"])
+
+
+@by_id(PRICED)
 def test_a_body_costs_what_its_rates_say(case):
-    reading = reader.read(body_of(case), flavour=case["wire"], provider=case["provider"])
-    cost = price(reading.usage, rates_for(case, reading.service_tier), reported_nano=reading.reported_nano)
-    assert cost.nano == nano(case["expected"]["cost_usd"])
+    assert case["wire"] in reader.FLAVOURS
+    found = cost(case)
+    assert found.nano == nano(case["expected"]["cost_usd"])
     stated = case["expected"].get("reported_cost_usd") is not None
-    assert cost.cost_source == ("reported" if stated else "priced")
+    assert found.cost_source == ("reported" if stated else "priced")
 
 
-@by_id([case for case in READABLE if case["expected"]["price_status"] == "reported"])
+@by_id([case for case in ALL if case["expected"]["price_status"] == "reported"])
 def test_the_money_that_a_body_states_outranks_rates(case):
-    reading = reader.read(body_of(case), flavour=case["wire"], provider=case["provider"])
-    cost = price(reading.usage, rates_for(case, reading.service_tier), reported_nano=reading.reported_nano)
-    assert (cost.nano, cost.cost_source) == (nano(str(charged(case))), "reported")
+    found = cost(case)
+    assert (found.nano, found.cost_source) == (nano(str(charged(case))), "reported")
 
 
 @by_id([case for case in ALL if case["expected"]["price_status"] == "unpriced"])
 def test_what_no_one_prices_has_an_unknown_cost(case):
-    cost = price(counted(case["expected"]), rates_for(case, None))
-    assert (cost.usd, cost.nano, cost.cost_source, cost.lines) == (None, None, "unpriced", ())
-    assert cost.notes
+    for unknown in (cost(case), price(counted(case["expected"]), rates_for(case, None))):
+        assert (unknown.usd, unknown.nano, unknown.cost_source) == (None, None, "unpriced")
+        assert unknown.lines == ()
+        assert unknown.notes
 
 
-@pytest.mark.parametrize("case", load("iterations_cases.json"), ids=lambda case: case["id"])
+TOOLS = ("web_search_call", "code_interpreter_call", "file_search_call", "image_generation_call")
+
+
+@by_id([case for case in ALL if case["expected"]["reason"] == "builtin_tool_fee_possible"])
+def test_a_hosted_tool_is_priced_or_the_cost_is_a_lower_bound(case):
+    items = case["response_fields"].get("item_types", {})
+    output = [{"type": kind} for kind, times in items.items() for _ in range(times)]
+    at = datetime.fromisoformat(case["expected"]["priced_at"])
+    at_ns = int(at.timestamp()) * 10**9
+    plain = cost_of({**body_of(case), "tool_usage": None}, default(), at_ns=at_ns, provider=case["provider"])
+    found = cost_of({**body_of(case), "output": output}, default(), at_ns=at_ns, provider=case["provider"])
+    stated = case["response_fields"].get("tool_usage", {}).get("web_search", {}).get("num_requests")
+    if not stated and not any(kind in items for kind in TOOLS):
+        assert (found.nano, found.cost_source) == (plain.nano, plain.cost_source)
+    elif found.cost_source == "priced":
+        assert {"web_search", "file_search"} & {line.unit for line in found.lines}
+        assert found.nano > plain.nano
+    else:
+        assert found.cost_source == "partial"
+        assert "no price is known for" in found.notes[-1]
+
+
+@by_id(load("iterations_cases.json"))
+def test_a_body_of_several_steps_costs_each_at_its_own_model(case):
+    found = cost({**case, "response_fields": {}})
+    assert (found.nano, found.cost_source) == (nano(case["expected"]["cost_usd"]), "priced")
+    assert sum(line.amount for line in found.lines) == Decimal(case["expected"]["cost_usd"])
+
+
+@by_id(load("iterations_cases.json"))
 def test_the_steps_of_an_answer_are_priced_one_by_one(case):
     spent = 0
     for step in case["expected"]["iterations"]:
         counts = {ours: step.get(theirs) for theirs, ours in COUNTS.items()}
         rates = rates_for({**case, "model": step["model"]}, None)
-        cost, _, _ = total(Usage(**counts), rates)
-        assert cost == nano(step["cost_usd"])
-        spent += cost
+        step_cost, _, _ = total(Usage(**counts), rates)
+        assert step_cost == nano(step["cost_usd"])
+        spent += step_cost
     assert spent == nano(case["expected"]["cost_usd"])

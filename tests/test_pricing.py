@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farthing.money import round_nano
-from farthing.pricing import has_rate, price, total, upper_rate
+from farthing.pricing import has_rate, price, price_of, total, total_of, upper_rate
 from farthing.records import Band, Rates, Usage
 
 UNITS = (
@@ -20,6 +20,7 @@ UNITS = (
     "cache_write",
     "cache_write_1h",
     "output",
+    "reasoning",
     "audio_input",
     "audio_cached",
     "audio_output",
@@ -131,9 +132,73 @@ def test_a_unit_without_a_price_makes_the_cost_a_lower_bound():
 
 
 def test_nothing_priced_is_unknown_and_not_zero():
-    assert total(Usage(output_tokens=5), rates(input=1000)) == (None, "unpriced", ("output",))
+    assert total(Usage(input_tokens=0, output_tokens=5), rates(input=1000)) == (None, "unpriced", ("output",))
     assert total(Usage(input_tokens=5), rates("unpriced")) == (None, "unpriced", ("input",))
     assert total(Usage(input_tokens=0), rates("unpriced")) == (None, "unpriced", ())
+
+
+@pytest.mark.parametrize(
+    ("usage", "found"),
+    [
+        (Usage(input_tokens=1000), (2_500_000, "partial", ("output",))),
+        (Usage(output_tokens=100), (1_000_000, "partial", ("input",))),
+        (Usage(input_tokens=1000, output_tokens=0), (2_500_000, "priced", ())),
+        (Usage(input_tokens=0), (None, "unpriced", ("output",))),
+        (Usage(web_searches=1), (None, "unpriced", ("web_search",))),
+    ],
+)
+def test_half_a_usage_is_a_lower_bound_and_not_a_zero(usage, found):
+    assert total(usage, SIMPLE) == found
+
+
+def test_what_has_no_price_was_not_left_out():
+    embedding = rates(input=1000)
+    assert total(Usage(input_tokens=5), embedding) == (5, "priced", ())
+    free = rates("free", input=0, output=0)
+    assert total(Usage(input_tokens=5), free) == (0, "free", ())
+    note = price(Usage(input_tokens=5), SIMPLE).notes[-1]
+    assert "output" in note
+    assert "price" not in note
+
+
+def other(name="n", **prices):
+    return replace(rates(**prices), model=name)
+
+
+def test_steps_are_summed_exactly_and_rounded_once():
+    half = rates(input=500, output=500)
+    one = Usage(input_tokens=1, output_tokens=0)
+    assert total_of([(one, half, None)] * 3)[0] == 2  # 1.5, half to even
+    assert total_of([(one, half, None)])[0] == 0
+    found = price_of([(one, half, None), (one, other(input=700, output=0), None), (one, half, None)], one)
+    assert found.nano == 2  # 1.7
+    assert [(line.unit, line.quantity) for line in found.lines] == [("input", 2), ("input of n", 1)]
+    assert sum(line.amount for line in found.lines) == Decimal("0.0000000017")
+
+
+def test_a_step_without_a_price_makes_the_sum_a_lower_bound():
+    one = Usage(input_tokens=1000, output_tokens=0)
+    unknown = replace(rates("unpriced"), model="n")
+    steps = [(one, SIMPLE, None), (one, unknown, None), (None, SIMPLE, None)]
+    assert total_of(steps) == (2_500_000, "partial", ("input of n",))
+    assert total_of([(one, unknown, None)] * 2) == (None, "unpriced", ("input",))
+    assert total_of([(None, SIMPLE, None)] * 2) == (None, "unpriced", ())
+    free = rates("free", input=0, output=0)
+    assert total_of([(one, free, None)] * 2) == (0, "free", ())
+    assert total_of([(one, free, None), (one, SIMPLE, None)]) == (2_500_000, "priced", ())
+
+
+def test_each_step_is_in_the_band_of_its_own_length():
+    banded = rates(input=1000, output=0, bands=(Band(above=200, prices={"input": 2000, "output": 0}),))
+    short, long = Usage(input_tokens=150, output_tokens=0), Usage(input_tokens=300, output_tokens=0)
+    assert total_of([(short, banded, None), (short, banded, None)])[0] == 300
+    assert total_of([(short, banded, None), (long, banded, None)])[0] == 150 + 600
+
+
+def test_reasoning_is_split_off_only_where_it_has_a_price():
+    usage = Usage(input_tokens=0, output_tokens=100, reasoning_tokens=60)
+    assert total(usage, rates(output=1000))[0] == 100
+    assert total(usage, rates(output=1000, reasoning=3000))[0] == 40 + 180
 
 
 def test_no_usage_is_unknown_and_no_tokens_are_nothing():
@@ -158,7 +223,8 @@ def test_seconds_are_priced_or_only_told():
     by_hour = rates(second=Fraction(360_000_000_000, 3600) + Fraction(1, 3))
     cost = price(Usage(seconds=Decimal("12.5")), by_hour)
     assert cost.nano == round_nano((Fraction(100_000_000) + Fraction(1, 3)) * Fraction(25, 2))
-    assert total(Usage(input_tokens=1, seconds=Decimal(9)), SIMPLE) == (2500, "priced", ())
+    told = Usage(input_tokens=1, output_tokens=0, seconds=Decimal(9))
+    assert total(told, SIMPLE) == (2500, "priced", ())
     assert total(Usage(seconds=Decimal(9)), SIMPLE) == (None, "unpriced", ("second",))
 
 
@@ -268,6 +334,7 @@ whole_prices = st.fixed_dictionaries({unit: st.integers(0, 10**9) for unit in UN
 GROWING = (
     ("input_tokens",),
     ("output_tokens",),
+    ("reasoning_tokens", "output_tokens"),
     ("cached_tokens", "input_tokens"),
     ("cache_write_tokens", "input_tokens"),
     ("cache_write_1h_tokens", "cache_write_tokens", "input_tokens"),

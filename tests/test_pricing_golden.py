@@ -2,6 +2,7 @@
 
 Each cell gives the rates as the provider's page has them, in USD per million tokens, and the cost that
 follows from them on paper. The catalog has to come to the same rates by itself, and pricing to the same cost.
+Bills, further down, are counts beside the published price of each, added up here.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
+import farthing
 from farthing.catalog import default
 from farthing.money import usd_from_pico
 from farthing.pricing import price, total
@@ -179,3 +182,294 @@ def test_a_published_price_gives_the_cost_worked_out_by_hand(cell: Cell):
     assert cost.cost_source == "priced"
     assert sum((line.amount for line in cost.lines), Decimal(0)) == Decimal(cell.cost)
     assert total(usage, rates) == (cost.nano, "priced", ())
+
+
+CLAUDE = "platform.claude.com/docs/en/about-claude/pricing, 2026-10"
+CLAUDE_FEBRUARY = "platform.claude.com/docs/en/about-claude/pricing, 2026-02"
+RESIDENCY = "platform.claude.com/docs/en/manage-claude/data-residency, 2026-11"
+VERTEX = "docs.claude.com/en/api/claude-on-vertex-ai, 2026-02"
+PRIORITY = "openai.com/api-priority-processing, 2026-10"
+REGIONS = "developers.openai.com/api/docs/guides/data-residency, 2026-10"
+GEMINI = "ai.google.dev/gemini-api/docs/pricing, 2026-11"
+BEDROCK = "aws.amazon.com/bedrock/pricing, 2026-11"
+DEEPSEEK_2025 = "api-docs.deepseek.com/quick_start/pricing, 2025-09"
+DEEPSEEK = "api-docs.deepseek.com/quick_start/pricing, 2026-10"
+MISTRAL = "mistral.ai/pricing, 2026-11; docs.mistral.ai/inference/regional-inference, 2026-11"
+OTHERS = "the provider's pricing page, 2026-11"
+US_EAST = "https://us-east5-aiplatform.googleapis.com/v1"
+BUILT_IN = {"web_searches": 3}
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What a bill has on it: (count, USD per million), and what is charged by the piece."""
+
+    provider: str
+    model: str
+    items: tuple[tuple[int, str], ...]
+    usage: dict[str, int]
+    page: str
+    at: str = "2026-11-20"
+    tier: str | None = None
+    url: str | None = None
+    region: str | None = None
+    by_the_piece: str = "0"
+    flagged: bool = False
+
+    def __str__(self) -> str:
+        parts = (self.provider, self.model, self.tier, self.region or self.url, self.at)
+        return "-".join(part for part in parts if part)
+
+    @property
+    def cost(self) -> Decimal:
+        tokens = sum((count * Decimal(usd) for count, usd in self.items), Decimal(0))
+        return tokens / 1_000_000 + Decimal(self.by_the_piece)
+
+
+def tokens(plain: int, out: int, cached: int = 0, short: int = 0, hour: int = 0) -> dict[str, int]:
+    """Counts of a call; what was written to a cache for five minutes and for an hour."""
+    counts = used(plain + cached + short + hour, out, cached)
+    if short or hour:
+        counts |= {"cache_write_tokens": short + hour, "cache_write_5m_tokens": short,
+                   "cache_write_1h_tokens": hour}  # fmt: skip
+    return counts
+
+
+def claude(model: str, *items: tuple[int, str], **more: Any) -> Bill:
+    """Items in the order of Anthropic's table: input, written for 5 minutes, for an hour, read, output."""
+    plain, short, hour, cached, out = ((*items, *[(0, "0")] * 5))[:5]
+    usage = tokens(plain[0], out[0], cached[0], short[0], hour[0]) | more.pop("usage", {})
+    return Bill(more.pop("provider", "anthropic"), model, items, usage, more.pop("page", CLAUDE), **more)
+
+
+def simple(provider: str, model: str, *items: tuple[int, str], page: str = OTHERS, **more: Any) -> Bill:
+    """Items in the order input, cached, output."""
+    plain, cached, out = ((*items, *[(0, "0")] * 3))[:3]
+    usage = tokens(plain[0], out[0], cached[0]) | more.pop("usage", {})
+    return Bill(provider, model, items, usage, page, **more)
+
+
+NONE = (0, "0")
+BILLS = [
+    # Anthropic: reads, and writes for five minutes (1.25 x) and for an hour (2 x)
+    claude("claude-sonnet-4-5", (1000, "3"), (400, "3.75"), (600, "6"), (2000, "0.3"), (500, "15")),
+    claude("claude-haiku-4-5", (10, "1"), (1000, "1.25"), NONE, NONE, (1, "5")),
+    claude("claude-haiku-4-5-20251001", (10, "1"), NONE, (1000, "2"), NONE, (1, "5")),
+    claude("claude-opus-4-1-20250805", (7, "15"), (1, "18.75"), (1, "30"), (1, "1.5"), (3, "75")),
+    claude("claude-opus-5-5", (100, "4"), (10, "5"), (10, "8"), (1000, "0.2"), (100, "20")),
+    claude("claude-sonnet-5", (100, "2"), (10, "2.5"), (10, "4"), (1000, "0.2"), (100, "10")),
+    # its long context was a cliff for the whole request, cached tokens counted
+    claude("claude-sonnet-4-5", (200_000, "3"), NONE, NONE, NONE, (1000, "15"),
+           at="2026-02-20", page=CLAUDE_FEBRUARY),
+    claude("claude-sonnet-4-5", (200_001, "6"), NONE, NONE, NONE, (1000, "22.5"),
+           at="2026-02-20", page=CLAUDE_FEBRUARY),
+    claude("claude-sonnet-4-5", (1, "6"), NONE, NONE, (200_000, "0.6"), (1, "22.5"),
+           at="2026-02-20", page=CLAUDE_FEBRUARY),
+    claude("claude-sonnet-4-5", (1, "6"), (100_000, "7.5"), (100_000, "12"), NONE, (1, "22.5"),
+           at="2026-02-20", page=CLAUDE_FEBRUARY),
+    claude("claude-haiku-5-5", (100_000, "0.1"), NONE, NONE, NONE, (10, "0.5")),
+    claude("claude-haiku-5-5", (100_001, "0.5"), NONE, NONE, NONE, (10, "2.5")),
+    # which was given up on 2026-03-13
+    claude("claude-opus-4-6", (200_001, "10"), NONE, NONE, NONE, (1000, "37.5"), at="2026-03-12T23:59:59"),
+    claude("claude-opus-4-6", (200_001, "5"), NONE, NONE, NONE, (1000, "25"), at="2026-03-13"),
+    claude("claude-sonnet-4-6", (200_001, "6"), NONE, NONE, NONE, (1000, "22.5"), at="2026-03-12T23:59:59"),
+    claude("claude-sonnet-4-6", (200_001, "3"), NONE, NONE, NONE, (1000, "15"), at="2026-03-13"),
+    # fast and batch; before the price list had batch prices they were half all the same
+    claude("claude-opus-4-8", (1000, "10"), NONE, NONE, (1000, "1"), (100, "50"), tier="fast"),
+    claude("claude-sonnet-4-5", (1000, "1.5"), NONE, NONE, (500, "0.15"), (500, "7.5"), tier="batch"),
+    claude("claude-sonnet-4-5", (1000, "1.5"), NONE, NONE, (500, "0.15"), (500, "7.5"), tier="batch",
+           at="2026-10-13T23:59:59", flagged=True),
+    claude("claude-haiku-4-5", (10, "0.5"), (10, "0.625"), (10, "1"), (10, "0.05"), (1, "2.5"), tier="batch"),
+    # inference in the United States alone: 1.1 x, from Opus 4.6 on
+    claude("claude-opus-4-6", (1000, "5.5"), (10, "6.875"), (10, "11"), (100, "0.55"), (100, "27.5"),
+           region="us", page=RESIDENCY, flagged=True),
+    claude("claude-opus-4-6", (1000, "5"), NONE, NONE, NONE, (100, "25"), region="global", page=RESIDENCY),
+    claude("claude-sonnet-4-5", (1000, "3"), NONE, NONE, NONE, (100, "15"), region="us", page=RESIDENCY),
+    claude("claude-opus-4-6", (1000, "2.75"), NONE, NONE, NONE, (100, "13.75"), region="us", tier="batch",
+           page=RESIDENCY, flagged=True),
+    # three searches at 10 USD a thousand, which no tier or region changes
+    claude("claude-opus-4-6", (1000, "2.75"), NONE, NONE, NONE, (100, "13.75"), region="us", tier="batch",
+           page=CLAUDE, usage=BUILT_IN, by_the_piece="0.03", flagged=True),
+    # the same models elsewhere
+    claude("us.anthropic.claude-sonnet-4-5-20250929-v1:0", (1000, "3.3"), (10, "4.125"), (10, "6.6"),
+           (100, "0.33"), (100, "16.5"), provider="aws", page=BEDROCK),
+    claude("global.anthropic.claude-sonnet-4-5-20250929-v1:0", (1000, "3"), NONE, NONE, (100, "0.3"),
+           (100, "15"), provider="aws", page=BEDROCK),
+    claude("arn:aws:bedrock:eu-west-1:1:inference-profile/eu.anthropic.claude-haiku-4-5-20251001-v1:0",
+           (1000, "1.1"), NONE, NONE, (100, "0.11"), (100, "5.5"), provider="aws", page=BEDROCK),
+    claude("claude-opus-4-6", (1000, "5.5"), NONE, NONE, NONE, (100, "27.5"), provider="google", url=US_EAST,
+           page=VERTEX, flagged=True),
+    claude("claude-opus-4-6", (1000, "5"), NONE, NONE, NONE, (100, "25"), provider="google", page=VERTEX,
+           url="https://aiplatform.googleapis.com/v1"),
+    claude("claude-sonnet-4@20250514", (1000, "3"), NONE, NONE, NONE, (100, "15"), provider="google",
+           url=US_EAST, page=VERTEX),
+    # OpenAI: prices that changed on a day
+    simple("openai", "gpt-5.6-sol", (1000, "5"), (100, "0.5"), (100, "30"), page=DEVELOPERS,
+           at="2026-08-20T23:59:59"),
+    simple("openai", "gpt-5.6-sol", (1000, "4"), (100, "0.4"), (100, "20"), page=DEVELOPERS, at="2026-08-21"),
+    simple("openai", "gpt-5.6-luna", (1000, "1"), (100, "0.1"), (100, "6"), page=DEVELOPERS,
+           at="2026-07-29T23:59:59"),
+    simple("openai", "gpt-5.6-luna", (1000, "0.2"), (100, "0.02"), (100, "1.2"), page=DEVELOPERS,
+           at="2026-07-30"),
+    simple("openai", "o3", (1000, "10"), (1000, "2.5"), (100, "40"), at="2025-06-09T23:59:59",
+           page="platform.openai.com/docs/models/o3, 2025-04"),
+    simple("openai", "o3", (1000, "2"), (1000, "0.5"), (100, "8"), at="2025-06-10", page=OPENAI),
+    simple("openai", "gpt-5.6-sol", (272_000, "4"), NONE, (10, "20"), page=DEVELOPERS),
+    simple("openai", "gpt-5.6-sol", (1, "8"), (272_000, "0.8"), (10, "30"), page=DEVELOPERS),
+    # tiers
+    simple("openai", "gpt-4.1", (1000, "3.5"), (100, "0.875"), (100, "14"), tier="priority", page=PRIORITY),
+    simple("openai", "gpt-4o-2024-11-20", (1000, "4.25"), (100, "2.125"), (100, "17"), tier="priority",
+           page=PRIORITY),
+    simple("openai", "gpt-5-mini", (1000, "0.45"), (100, "0.045"), (100, "3.6"), tier="priority",
+           page=PRIORITY),
+    simple("openai", "gpt-5", (1000, "0.625"), (100, "0.0625"), (100, "5"), tier="batch", page=DEVELOPERS),
+    simple("openai", "gpt-5", (1000, "0.625"), (100, "0.0625"), (100, "5"), tier="batch", page=DEVELOPERS,
+           at="2026-10-13T23:59:59", flagged=True),
+    simple("openai", "gpt-5.4", (272_001, "2.5"), NONE, (10, "11.25"), tier="flex", page=DEVELOPERS),
+    simple("openai", "gpt-4o-mini", (1000, "0.075"), (100, "0.0375"), (100, "0.3"), tier="flex",
+           page="platform.openai.com/docs/guides/flex-processing, 2025-04", flagged=True),
+    simple("openai", "text-embedding-3-small", (1000, "0.01"), tier="batch", page=OPENAI, flagged=True),
+    # data residency: 10 % more, for models released from 2026-03-05 on
+    simple("openai", "gpt-5.4", (1000, "2.75"), (100, "0.275"), (100, "16.5"), page=REGIONS, flagged=True,
+           url="https://eu.api.openai.com/v1"),
+    simple("openai", "gpt-5.4", (272_001, "5.5"), NONE, (100, "24.75"), page=REGIONS, flagged=True,
+           url="https://us.api.openai.com/v1"),
+    simple("openai", "gpt-5.4", (1000, "2.5"), NONE, (100, "15"), page=REGIONS,
+           url="https://api.openai.com/v1"),
+    simple("openai", "gpt-4o", (1000, "2.5"), NONE, (100, "10"), page=REGIONS,
+           url="https://eu.api.openai.com/v1"),
+    # a fine-tuned model, in a batch too
+    simple("openai", "ft:gpt-4o-mini-2024-07-18:acme::a1", (1000, "0.3"), (500, "0.15"), (100, "1.2")),
+    simple("openai", "ft:gpt-4.1-mini:acme::a1", (1000, "0.4"), (500, "0.1"), (100, "1.6"), tier="batch",
+           page=OPENAI, flagged=True),
+    # audio has a price of its own: 100 of 300 in, 50 of 80 out
+    Bill("openai", "gpt-audio", ((200, "2.5"), (100, "32"), (30, "10"), (50, "64")),
+         used(300, 80) | {"audio_input_tokens": 100, "audio_output_tokens": 50}, OPENAI),
+    Bill("openai", "gpt-4o-audio-preview", ((200, "2.5"), (100, "40"), (30, "10"), (50, "80")),
+         used(300, 80) | {"audio_input_tokens": 100, "audio_output_tokens": 50}, OPENAI),
+    Bill("openai", "gpt-realtime", ((100, "4"), (100, "32"), (100, "0.4"), (50, "64")),
+         used(300, 50, 100) | {"audio_input_tokens": 100, "audio_output_tokens": 50}, OPENAI),
+    Bill("google", "gemini-2.5-flash", ((900, "0.3"), (100, "1"), (10, "2.5")),
+         used(1000, 10) | {"audio_input_tokens": 100}, GEMINI),
+    Bill("openai", "gpt-image-1", ((100, "5"), (200, "10"), (1000, "40")),
+         used(300, 1000) | {"image_input_tokens": 200}, OPENAI),
+    Bill("openai", "whisper-1", (), {"seconds": 90}, OPENAI, by_the_piece="0.009"),
+    Bill("openai", "tts-1", ((2000, "15"),), {"characters": 2000}, OPENAI),
+    # Azure sells at OpenAI's price
+    simple("azure", "gpt-4o-2024-08-06", (1000, "2.5"), (100, "1.25"), (100, "10")),
+    simple("azure", "gpt-4o-2024-08-06", (1000, "1.25"), (100, "0.625"), (100, "5"), tier="batch",
+           flagged=True, page="learn.microsoft.com, global batch, 2024-08"),
+    # Google: a cliff, a day, a batch whose cached tokens are not halved again, a region
+    simple("google", "gemini-2.5-pro", (100_000, "1.25"), (100_000, "0.125"), (10, "10"), page=GEMINI),
+    simple("google", "gemini-2.5-pro", (100_001, "2.5"), (100_000, "0.25"), (10, "15"), page=GEMINI),
+    simple("google", "gemini-3.6-flash", (1000, "0.75"), (100, "0.075"), (100, "3.75"), page=GEMINI,
+           at="2026-12-31T23:59:59"),
+    simple("google", "gemini-3.6-flash", (1000, "1.5"), (100, "0.15"), (100, "7.5"), page=GEMINI,
+           at="2027-01-01"),
+    simple("google", "gemini-2.5-flash", (1000, "0.15"), (100, "0.03"), (100, "1.25"), tier="batch",
+           page=GEMINI),
+    simple("google", "gemini-2.5-flash", (1000, "0.15"), (100, "0.03"), (100, "1.25"), tier="batch",
+           page=GEMINI, at="2026-10-13", flagged=True),
+    simple("google", "gemini-2.5-flash", (1000, "0.3"), NONE, (100, "2.5"), page=GEMINI, url=US_EAST),
+    simple("google", "gemini-3.5-flash", (1000, "1.65"), (100, "0.165"), (100, "9.9"), flagged=True,
+           page=GEMINI, url="https://aiplatform.eu.rep.googleapis.com/v1"),
+    # DeepSeek: a night discount until 2025-09-05 16:00 UTC, hours of the day and weekdays since 2026-08
+    simple("deepseek", "deepseek-chat", (1000, "0.27"), (100, "0.07"), (100, "1.1"), page=DEEPSEEK_2025,
+           at="2025-07-01T16:29:59"),
+    simple("deepseek", "deepseek-chat", (1000, "0.135"), (100, "0.035"), (100, "0.55"), page=DEEPSEEK_2025,
+           at="2025-07-01T16:30:00"),
+    simple("deepseek", "deepseek-reasoner", (1000, "0.55"), (100, "0.14"), (100, "2.19"), page=DEEPSEEK_2025,
+           at="2025-09-05T15:59:59"),
+    simple("deepseek", "deepseek-reasoner", (1000, "0.56"), (100, "0.07"), (100, "1.68"), page=DEEPSEEK_2025,
+           at="2025-09-05T16:00:00"),
+    simple("deepseek", "deepseek-chat", (1000, "0.28"), (100, "0.028"), (100, "0.42"), at="2025-09-29",
+           page="api-docs.deepseek.com/quick_start/pricing, 2026-04"),
+    simple("deepseek", "deepseek-v4-pro", (1000, "0.66"), (100, "0.022"), (100, "1.98"), page=DEEPSEEK,
+           at="2026-11-20T00:59:59"),
+    simple("deepseek", "deepseek-v4-pro", (1000, "1.32"), (100, "0.044"), (100, "3.96"), page=DEEPSEEK,
+           at="2026-11-20T01:00:00"),
+    simple("deepseek", "deepseek-v4-pro", (1000, "1.32"), (100, "0.044"), (100, "3.96"), page=DEEPSEEK,
+           at="2026-11-20T03:59:59"),
+    simple("deepseek", "deepseek-v4-pro", (1000, "0.66"), (100, "0.022"), (100, "1.98"), page=DEEPSEEK,
+           at="2026-11-20T04:00:00"),
+    simple("deepseek", "deepseek-v4-pro", (1000, "0.66"), (100, "0.022"), (100, "1.98"), page=DEEPSEEK,
+           at="2026-11-21T02:00:00"),
+    # others
+    simple("groq", "openai/gpt-oss-120b", (1000, "0.15"), (100, "0.075"), (100, "0.6")),
+    simple("mistral", "mistral-small-latest", (1000, "0.15"), (100, "0.015"), (100, "0.6"), page=MISTRAL),
+    simple("mistral", "mistral-small-latest", (1000, "0.165"), (100, "0.0165"), (100, "0.66"), page=MISTRAL,
+           url="https://api.eu.mistral.ai/v1", flagged=True),
+    simple("mistral", "mistral-large-4", (1000, "0.68"), NONE, (100, "2.09"), at="2026-10-19T23:59:59"),
+    simple("mistral", "mistral-large-4", (1000, "1.36"), NONE, (100, "4.18"), at="2026-10-20"),
+    simple("mistral", "mistral-large-4", (1000, "0.7"), NONE, (100, "2.1"), at="2026-10-29"),
+    simple("x-ai", "grok-4.5", (1000, "2"), (100, "0.3"), (100, "6")),
+    simple("together", "meta-llama/Llama-3.3-70B-Instruct-Turbo", (1000, "0.88"), NONE, (100, "0.88")),
+    simple("together", "meta-llama/Llama-3.3-70B-Instruct-Turbo", (1000, "1.1"), NONE, (100, "1.1"),
+           url="https://us-api.together.ai/v1", flagged=True,
+           page="docs.together.ai/docs/serverless/geo-specific-inference, 2026-11"),
+    simple("cohere", "command-a-03-2025", (1000, "2.5"), NONE, (100, "10")),
+    simple("perplexity", "sonar", (1000, "1"), NONE, (100, "1"), by_the_piece="0.012"),
+    simple("aws", "us.amazon.nova-pro-v1:0", (1000, "0.8"), (100, "0.2"), (100, "3.2"), page=BEDROCK),
+    simple("openrouter", "anthropic/claude-sonnet-4.5", (1000, "3"), (100, "0.3"), (100, "15")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bill", BILLS, ids=str)
+def test_a_bill_comes_to_what_its_items_come_to(bill: Bill):
+    at = datetime.fromisoformat(bill.at).replace(tzinfo=UTC)
+    rates = default().rates(
+        bill.model,
+        provider=bill.provider,
+        base_url=bill.url,
+        at_ns=int(at.timestamp()) * 10**9,
+        tier=bill.tier,
+        region=bill.region,
+    )
+    counts = {name: Decimal(n) if name == "seconds" else n for name, n in bill.usage.items()}
+    cost = price(Usage(**counts), rates)
+    assert sum((line.amount for line in cost.lines), Decimal(0)) == bill.cost
+    assert cost.cost_source == "priced"
+    assert abs(cost.usd - bill.cost) <= Decimal("5e-10")  # one rounding, to the nano-dollar
+    assert ("multiplier" in rates.flags) is bill.flagged
+    assert bill.page
+
+
+def test_the_table_is_as_large_as_it_has_to_be():
+    cells = {("openai", cell.model, str(cell.at), cell.tier, cell.band) for cell in CELLS}
+    cells |= {(bill.provider, bill.model, bill.at, bill.tier, bill.url, bill.items) for bill in BILLS}
+    assert len(cells) >= 110
+    assert len({b.provider for b in BILLS}) >= 12
+
+
+@pytest.mark.parametrize(
+    ("model", "provider"),
+    [("omni-moderation-latest", "openai"), ("deepseek/deepseek-r1:free", "openrouter")],
+)
+def test_what_is_free_by_its_providers_word_costs_nothing(model, provider):
+    rates = default().rates(model, provider=provider, at_ns=1_795_000_000 * 10**9)
+    cost = price(Usage(input_tokens=1_000_000, output_tokens=10), rates)
+    assert (cost.usd, cost.cost_source) == (0, "free")
+
+
+def test_a_key_of_ones_own_costs_the_routers_fee_and_the_upstreams_bill():
+    body = {
+        "model": "anthropic/claude-sonnet-4.5",
+        "usage": {
+            "prompt_tokens": 1000,
+            "completion_tokens": 100,
+            "cost": 0.000225,
+            "is_byok": True,
+            "cost_details": {"upstream_inference_cost": 0.0045},
+        },
+    }
+    cost = farthing.cost_of(body, base_url="https://openrouter.ai/api/v1")
+    assert (cost.usd, cost.cost_source) == (Decimal("0.004725"), "reported")
+    body["usage"]["is_byok"] = False
+    assert farthing.cost_of(body, base_url="https://openrouter.ai/api/v1").usd == Decimal("0.000225")
+
+
+def test_a_model_with_a_zero_that_nobody_stated_is_not_free():
+    """Entries of price lists without any price come to 0.00 in their own calculation."""
+    rates = default().rates("gemma-3-27b-it", provider="google", at_ns=1_795_000_000 * 10**9)
+    cost = price(Usage(input_tokens=1000, output_tokens=1000), rates)
+    assert (cost.usd, cost.cost_source) == (None, "unpriced")

@@ -121,9 +121,10 @@ def test_hosted_tools_are_counted_beside_the_usage():
         "tool_usage": {"web_search": {"num_requests": 2}, "image_gen": image},
     }
     reading = read(body)
-    assert reading.usage == Usage(input_tokens=5, output_tokens=1, web_searches=2)
+    # "Usage reported by hosted tools, separate from base model `usage`": SDK types/responses/response.py
+    assert reading.usage == Usage(input_tokens=5, output_tokens=1)
     assert reading.units == {
-        "web_searches": 2,
+        "web_search_calls": 2,
         "image_gen_input_tokens": 70,
         "image_gen_image_input_tokens": 60,
         "image_gen_output_tokens": 900,
@@ -478,7 +479,8 @@ def test_responses_and_embeddings_objects_are_told_by_their_shape():
     fields["tool_usage"] = {"web_search": {"num_requests": 3}}
     reading = read(Response.construct(**fields))
     assert reading == read(fields)
-    assert (reading.flavour, reading.status, reading.usage.web_searches) == (RESPONSES, "completed", 3)
+    assert (reading.flavour, reading.status) == (RESPONSES, "completed")
+    assert (reading.usage.web_searches, reading.units) == (None, {"web_search_calls": 3})
     vectors = {"object": "list", "model": "e", "data": [], "usage": {"prompt_tokens": 2, "total_tokens": 2}}
     assert read(CreateEmbeddingResponse.model_validate(vectors)) == read(vectors)
 
@@ -564,6 +566,7 @@ def test_anthropic_steps_are_parts_and_the_usage_their_sum():
         ("message", None),
     ]
     assert reading.usage == Usage(input_tokens=970, output_tokens=19)
+    assert json.loads(reading.raw)["iterations"] == steps  # the columns cannot give them back
     one = {"input_tokens": 20, "output_tokens": 4, "iterations": steps[2:]}
     assert read({"type": "message", "usage": one}).parts == ()
 

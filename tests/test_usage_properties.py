@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
 from typing import Any
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from farthing.records import Usage
-from farthing.usage import FLAVOURS, Reading, failed, finished, flavour_of, merge, read, read_event, visible
+from farthing.usage import (
+    FLAVOURS,
+    Reading,
+    failed,
+    finished,
+    flavour_of,
+    merge,
+    read,
+    read_event,
+    visible,
+    with_headers,
+)
 from farthing.usage.flavours import row_of
 
 KEYS = sorted(
     {key for name in FLAVOURS for path in row_of(name).counts for key in path.split("[")[0].split(".")}
+    | {key for name in FLAVOURS for key in (*row_of(name).inside, *row_of(name).bare, *row_of(name).marks)}
+    | {key for name in FLAVOURS for path in row_of(name).usage_at for key in path.split(".")}
+    | {"custom_id", "result", "body", "status_code", "key", "recordId", "modelInput", "modelOutput"}
+    | {"output", "tools", "container", "candidates", "groundingMetadata", "webSearchQueries", "action"}
+    | {"results", "tokenCount", "predictions", "timings", "cache_n", "tool_usage", "connectors"}
     | {"usage", "x_groq", "response", "message", "model", "id", "choices", "delta", "type", "object"}
     | {"tool_usage", "web_search", "num_requests", "usageMetadata", "iterations", "total_cost", "modality"}
 )
-COUNTS = st.integers(0, 1000) | st.sampled_from([2**53, 2**53 + 1, -1, 10**400, 1.5, 7.0])
+COUNTS = st.integers(0, 1000) | st.sampled_from([2**53, 2**53 + 1, -1, 10**30, 10**400, 1.5, 7.0, "12", "-1"])
 SCALARS = (
     st.none()
     | st.booleans()
     | COUNTS
     | st.floats()
     | st.text(max_size=5)
-    | st.sampled_from(["AUDIO", "message"])
+    | st.sampled_from(
+        ["AUDIO", "message", "web_search_call", "code_interpreter_call", "succeeded", "5m", "1h"]
+    )
 )
 JSON = st.recursive(
     SCALARS,
@@ -58,12 +78,41 @@ def possible(reading: Reading) -> None:
         assert type(value) is str or value > 0
 
 
+PROVIDERS = st.sampled_from([None, "openai", "x-ai", "google"])
+
+
 @settings(max_examples=300)
-@given(body=JSON, flavour=NAMES | st.none(), provider=st.sampled_from([None, "openai", "x-ai"]))
+@given(body=JSON, flavour=NAMES | st.none(), provider=PROVIDERS)
 def test_no_json_value_breaks_a_reading(body: Any, flavour: str | None, provider: str | None):
     possible(read(body, flavour=flavour, provider=provider))
     if isinstance(body, dict):
         assert flavour_of(body) in FLAVOURS
+
+
+@settings(max_examples=200)
+@given(body=st.dictionaries(st.sampled_from(KEYS), JSON), flavour=NAMES | st.none(), provider=PROVIDERS)
+def test_no_json_object_breaks_a_reading(body: Any, flavour: str | None, provider: str | None):
+    reading = read(body, flavour=flavour, provider=provider)
+    possible(reading)
+    possible(
+        with_headers(reading, {"x-litellm-response-cost": "1e-3", "fireworks-cached-prompt-tokens": "3"})
+    )
+
+
+@pytest.mark.parametrize("flavour", [None, *FLAVOURS])
+@pytest.mark.parametrize(
+    "key", ["usage", "usageMetadata", "meta", "metadata", "timings", "response", "output"]
+)
+def test_depth_breaks_no_reading(flavour: str | None, key: str):
+    for opening, closing in (
+        ('{"a":', "}"),
+        ("[", "]"),
+        ('{"' + key + '":', "}"),
+        ('{"custom_id":1,"response":{"body":', "}}"),
+    ):
+        body = json.loads(opening * 400 + "1" + closing * 400)
+        possible(read({key: body, "model": "m"}, flavour=flavour))
+        read_event({key: body}, flavour=flavour or "openai.chat")
 
 
 @settings(max_examples=200)
@@ -133,6 +182,66 @@ def test_the_last_of_two_equal_readings_changes_nothing(usage: dict, flavour: st
     again = merge(reading, reading)
     assert again.usage == reading.usage
     assert again.units == reading.units
+
+
+CHAT_COUNTS = st.builds(
+    lambda prompt, out, hidden: {
+        "prompt_tokens": prompt,
+        "completion_tokens": out,
+        "total_tokens": prompt + out + hidden,
+        "prompt_tokens_details": {"cached_tokens": prompt // 2},
+    },
+    st.integers(0, 2**50),
+    st.integers(0, 2**50),
+    st.integers(0, 2**50),
+)
+
+
+@given(usages=st.lists(CHAT_COUNTS | st.none(), min_size=1, max_size=6), provider=PROVIDERS)
+def test_of_cumulative_chunks_the_last_that_says_anything_is_the_usage(
+    usages: list[Any], provider: str | None
+):
+    chunks = [{"object": "chat.completion.chunk", "choices": [], "usage": usage} for usage in usages]
+    readings = [read_event(chunk, flavour="openai.chat", provider=provider) for chunk in chunks]
+    merged = reduce(lambda so_far, new: merge(so_far, new) if new else so_far, readings, None)
+    last = next((usage for usage in reversed(usages) if usage is not None), None)
+    if last is None:
+        assert merged is None
+    else:
+        assert merged == read({"usage": last}, flavour="openai.chat", provider=provider)
+
+
+@given(
+    start=st.integers(0, 1000),
+    cached=st.integers(0, 1000),
+    outs=st.lists(st.integers(0, 1000), min_size=1, max_size=4),
+    flavour=st.sampled_from(["anthropic.messages", "bedrock.invoke"]),
+)
+def test_events_that_state_some_counts_each_are_put_together(
+    start: int, cached: int, outs: list[int], flavour: str
+):
+    usage = {"input_tokens": start, "cache_read_input_tokens": cached, "output_tokens": 0}
+    events = [{"type": "message_start", "message": {"usage": usage}}]
+    events += [{"type": "message_delta", "usage": {"output_tokens": out}} for out in outs]
+    readings = [read_event(event, flavour=flavour) for event in events]
+    assert reduce(merge, readings).usage == Usage(
+        input_tokens=start + cached, cached_tokens=cached, output_tokens=outs[-1]
+    )
+
+
+@given(value=COUNTS | st.floats() | st.booleans() | st.text(max_size=3), flavour=NAMES)
+def test_a_count_is_a_number_that_can_be_or_the_usage_is_suspect(value: Any, flavour: str):
+    row = row_of(flavour)
+    paths = [path for path, name in row.counts.items() if name == "output_tokens" and "." not in path]
+    assume(paths and row.usage_at == ("usage",) and not row.yields)
+    reading = read({"usage": {paths[0]: value}}, flavour=flavour)
+    whole = type(value) is int or (type(value) is float and value.is_integer())
+    can_be = whole and 0 <= value <= 2**53
+    assert reading.suspect == (not can_be)
+    if can_be:
+        assert reading.usage.output_tokens == value
+    else:
+        assert reading.raw is not None
 
 
 @given(text=st.text(), more=st.lists(st.text(), max_size=5))

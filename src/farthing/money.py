@@ -30,14 +30,14 @@ MAX_NANO = 10**18
 """A billion dollars: above any amount that makes sense, with room below 2**63 for sums."""
 
 _EXACT = Context(prec=60)
+_NANO_USD = Decimal("1e-9")
+_PICO_USD = Decimal("1e-12")
 
 
 def round_nano(pico: int | Fraction) -> int:
     """The cost of one call: pico-dollars to nano-dollars, half-even."""
-    return round(Fraction(pico, 1000)) if isinstance(pico, Fraction) else _half_even(pico)
-
-
-def _half_even(pico: int) -> int:
+    if isinstance(pico, Fraction):
+        return round(Fraction(pico, 1000))
     nano, rest = divmod(pico, 1000)
     if rest > 500 or (rest == 500 and nano & 1):
         return nano + 1
@@ -51,16 +51,18 @@ def ceil_nano(pico: int | Fraction) -> int:
 
 def usd(nano: int) -> Decimal:
     """Nano-dollars as USD, without trailing zeros."""
-    return _plain(Decimal(nano).scaleb(-9, _EXACT))
+    amount = _EXACT.normalize(_EXACT.multiply(nano, _NANO_USD))
+    return amount if -NANO < nano < NANO else _whole(amount)
 
 
 def usd_from_pico(pico: int) -> Decimal:
     """Pico-dollars as USD, without trailing zeros."""
-    return _plain(Decimal(pico).scaleb(-12, _EXACT))
+    amount = _EXACT.normalize(_EXACT.multiply(pico, _PICO_USD))
+    return amount if -PICO < pico < PICO else _whole(amount)
 
 
-def _plain(amount: Decimal) -> Decimal:
-    amount = amount.normalize(_EXACT)
+def _whole(amount: Decimal) -> Decimal:
+    """100 instead of 1E+2."""
     return amount.quantize(Decimal(1), context=_EXACT) if amount.as_tuple().exponent > 0 else amount  # type: ignore[operator]
 
 

@@ -8,16 +8,22 @@ a cliff: it sets the rates of the whole request by its total input.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Context, Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 from farthing.money import PICO, round_nano, usd, usd_from_pico
 from farthing.records import Cost, CostLine, CostSource, Rates, Usage
+from farthing.records.fees import FEES, ONLY_IF_PRICED
 
-__all__ = ["has_rate", "price", "prompt", "total", "upper_rate"]
+__all__ = ["Step", "has_rate", "price", "price_of", "prompt", "total", "total_of", "upper_rate"]
 
 Prices = Mapping[str, int | Fraction]
+Counts = Mapping[str, int | str]
+Step = tuple[Usage | None, Rates, Counts | None]
+"""What one model was used for: (usage, its rates, further counts)."""
+
 Part = tuple[str, int | Decimal, int | Fraction | None]
 """(unit, quantity, pico-dollars for one; None if nobody knows)."""
 
@@ -26,26 +32,39 @@ _OUTPUT = ("output", "audio_output", "image_output")
 _WIDE = Context(prec=60)
 _NOTHING = Usage()
 
+_Tops = tuple[tuple[int, int | Fraction], ...]
+"""(the input that is not above it has no such rates, the dearest of them), the rates outside bands first."""
 
-def total(usage: Usage | None, rates: Rates) -> tuple[int | None, CostSource, tuple[str, ...]]:
-    """What a usage costs: (nano-dollars, where they come from, units that have no price).
+_MOST_TOPS = 1024
+_tops: dict[int, tuple[Rates, _Tops, _Tops]] = {}
+
+
+def total(
+    usage: Usage | None, rates: Rates, units: Counts | None = None
+) -> tuple[int | None, CostSource, tuple[str, ...]]:
+    """What a usage costs: (nano-dollars, where they come from, units without a price or without a count).
 
     None is unknown ("unpriced"): of no usage, of a usage without a count, of rates without a price for any of
-    it. "partial" is a lower bound. Never raises, never negative.
+    it. "partial" is a lower bound: a unit has no price, or the half of the tokens that the provider did not
+    state has one. Never raises, never negative.
+
+    Args:
+        usage: what was used; None if nobody knows.
+        rates: of the model, at the instant, at the tier that served.
+        units: further counts of the call, of which some are fees (`farthing.records.fees`).
     """
     if usage is None:
         return None, "unpriced", ()
     if rates.status == "unpriced":
-        return None, "unpriced", tuple(unit for unit, _, _ in _parts(usage, {}))
-    pico: int | Fraction = 0
-    used = False
-    missing: list[str] = []
-    for unit, quantity, rate in _parts(usage, _prices(usage, rates)):
-        if rate is None:
-            missing.append(unit)
-        else:
-            used = used or unit != "request"
-            pico += rate * (quantity if type(quantity) is int else Fraction(quantity))
+        return None, "unpriced", tuple(unit for unit, _, _ in _parts(usage, {}, units))
+    prices = _prices(usage, rates) if rates.bands else rates.prices
+    return _judged(usage, rates, _parts(usage, prices, units))
+
+
+def _judged(
+    usage: Usage, rates: Rates, parts: Sequence[Part]
+) -> tuple[int | None, CostSource, tuple[str, ...]]:
+    pico, used, missing = _exact(usage, rates, parts)
     if missing:
         return (round_nano(pico), "partial", tuple(missing)) if used else (None, "unpriced", tuple(missing))
     if rates.status == "free":
@@ -55,16 +74,54 @@ def total(usage: Usage | None, rates: Rates) -> tuple[int | None, CostSource, tu
     return round_nano(pico), "priced", ()
 
 
-def price(usage: Usage | None, rates: Rates, *, reported_nano: int | None = None) -> Cost:
+def total_of(steps: Sequence[Step]) -> tuple[int | None, CostSource, tuple[str, ...]]:
+    """`total` of a call that is billed in steps, maybe of several models: their sum, rounded once."""
+    if len(steps) == 1:
+        return total(*steps[0])
+    pico: int | Fraction = 0
+    used, free = False, True
+    missing: list[str] = []
+    for usage, rates, units in steps:
+        free = free and rates.status == "free"
+        if usage is None or rates.status == "unpriced":
+            missing += [_of(unit, rates, steps) for unit, _, _ in _parts(usage or _NOTHING, {}, units)]
+            continue
+        amount, priced, lacking = _exact(usage, rates, _parts(usage, _prices(usage, rates), units))
+        pico, used = pico + amount, used or priced
+        missing += [_of(unit, rates, steps) for unit in lacking]
+    named = tuple(dict.fromkeys(missing))
+    if not used and not (free and steps and not named):
+        return None, "unpriced", named
+    return round_nano(pico), "partial" if named else "free" if free else "priced", named
+
+
+def price(
+    usage: Usage | None,
+    rates: Rates,
+    *,
+    units: Counts | None = None,
+    reported_nano: int | None = None,
+) -> Cost:
     """The same with one exact line for each unit.
 
     Args:
-        usage: what was used; None if nobody knows.
-        rates: of the model, at the instant, at the tier that served.
+        usage, rates, units: as of `total`.
         reported_nano: what the provider itself says that it charged; it stands, without lines, because
             tokens x rates need not come to it.
     """
-    nano, source, missing = total(usage, rates)
+    return price_of(((usage, rates, units),), usage, reported_nano=reported_nano)
+
+
+def price_of(steps: Sequence[Step], usage: Usage | None, *, reported_nano: int | None = None) -> Cost:
+    """`price` of a call that is billed in steps, the first at the rates of the model that answered; `usage`
+    is what they come to together."""
+    first, rates, units = steps[0]
+    if len(steps) == 1 and first is not None and rates.status != "unpriced":  # the usual case, looked at once
+        parts = _parts(first, _prices(first, rates), units)
+        nano, source, missing = _judged(first, rates, parts)
+    else:
+        parts = _all_parts(steps)
+        nano, source, missing = total_of(steps)
     notes = rates.notes
     if reported_nano is not None:
         if nano is not None and nano != reported_nano:
@@ -77,16 +134,19 @@ def price(usage: Usage | None, rates: Rates, *, reported_nano: int | None = None
             usage=usage,
             notes=notes,
         )
-    if missing:
-        notes = (*notes, f"no price is known for: {', '.join(missing)}")
-    elif usage is None or usage == _NOTHING:
+    unsaid = [unit for unit in missing if len(steps) == 1 and unit in _halves(usage)]
+    unknown = [unit for unit in missing if unit not in unsaid]
+    if unknown:
+        notes = (*notes, f"no price is known for: {', '.join(unknown)}")
+    if unsaid:
+        notes = (*notes, f"the provider does not say how much {unsaid[0]} there was: a lower bound")
+    if nano is None and not missing and (usage is None or usage == _NOTHING):
         notes = (*notes, "nothing is known of the usage")
-    parts = [] if usage is None or nano is None else _parts(usage, _prices(usage, rates))
     return Cost(
         usd=None if nano is None else usd(nano),
         nano=nano,
         cost_source=source,
-        lines=tuple(_line(unit, quantity, rate) for unit, quantity, rate in parts if rate is not None),
+        lines=() if nano is None else _lines(parts, distinct=len(steps) == 1 and not units),
         rates=rates if rates.prices else None,
         usage=usage,
         notes=notes,
@@ -109,12 +169,27 @@ def upper_rate(rates: Rates, unit: str, *, input_tokens: int | None = None) -> i
     have, over those bands only that it can reach. 0 where no price of the kind is stated, which is right for
     the output of embeddings and says nothing of other calls: `has_rate` tells.
     """
-    kinds = _INPUT if unit == "input" else _OUTPUT
-    most = _dearest(rates.prices, kinds)
-    for band in rates.bands:
-        if input_tokens is None or input_tokens > band.above:
-            most = max(most, _dearest(band.prices, kinds))
+    kept = _tops.get(id(rates))
+    if kept is None or kept[0] is not rates:
+        kept = _keep_tops(rates)
+    most: int | Fraction = 0
+    for above, top in kept[1] if unit == "input" else kept[2]:
+        if (input_tokens is None or input_tokens > above) and top > most:
+            most = top
     return most
+
+
+def _keep_tops(rates: Rates) -> tuple[Rates, _Tops, _Tops]:
+    """The dearest rates, looked up once: the catalog gives out the same object while a price holds. What is
+    kept keeps the object alive, so that no other has its id."""
+    if len(_tops) >= _MOST_TOPS:
+        _tops.clear()
+    every = ((-1, rates.prices), *((band.above, band.prices) for band in rates.bands))
+    read, made = (
+        tuple([(above, _dearest(prices, kinds)) for above, prices in every]) for kinds in (_INPUT, _OUTPUT)
+    )
+    kept = _tops[id(rates)] = rates, read, made
+    return kept
 
 
 def _dearest(prices: Prices, kinds: tuple[str, ...]) -> int | Fraction:
@@ -131,6 +206,60 @@ def has_rate(rates: Rates, unit: str) -> bool:
     return unit in rates.prices
 
 
+def _exact(
+    usage: Usage, rates: Rates, parts: Sequence[Part]
+) -> tuple[int | Fraction, bool, list[str] | tuple[str, ...]]:
+    """Pico-dollars of what has a price, whether that is anything, and the units that lack one or a count."""
+    pico: int | Fraction = 0
+    used = False
+    missing: list[str] = []
+    for unit, quantity, rate in parts:
+        if rate is None:
+            missing.append(unit)
+        else:
+            used = used or unit != "request"
+            pico += rate * (quantity if type(quantity) is int else Fraction(quantity))
+    if (usage.input_tokens is None) is not (usage.output_tokens is None):
+        prices = _prices(usage, rates)
+        missing += [unit for unit in _halves(usage) if prices.get(unit)]
+    return pico, used, missing
+
+
+def _halves(usage: Usage | None) -> tuple[str, ...]:
+    """The half of the tokens that nobody stated, where the other was. Embeddings have no output: there it has
+    no price either, and nothing is missing."""
+    if usage is None or (usage.input_tokens is None) is (usage.output_tokens is None):
+        return ()
+    return ("input",) if usage.input_tokens is None else ("output",)
+
+
+def _of(unit: str, rates: Rates, steps: Sequence[Step]) -> str:
+    """A unit, with its model where that is not the one that answered."""
+    return unit if rates.model == steps[0][1].model else f"{unit} of {rates.model}"
+
+
+def _all_parts(steps: Sequence[Step]) -> list[Part]:
+    """The parts of all steps, each unit with its model where that is not the one that answered."""
+    return [
+        (_of(unit, rates, steps), quantity, rate)
+        for usage, rates, units in steps
+        if usage is not None and rates.status != "unpriced"
+        for unit, quantity, rate in _parts(usage, _prices(usage, rates), units)
+    ]
+
+
+def _lines(parts: Sequence[Part], *, distinct: bool) -> tuple[CostLine, ...]:
+    """One for each unit of each model and rate; `distinct` if the parts have each unit once."""
+    if distinct:
+        return tuple([_line(unit, quantity, rate) for unit, quantity, rate in parts if rate is not None])
+    sums: dict[tuple[str, int | Fraction], int | Decimal] = {}
+    for unit, quantity, rate in parts:
+        if rate is not None:
+            key = (unit, rate)
+            sums[key] = sums[key] + quantity if key in sums else quantity
+    return tuple(_line(unit, quantity, rate) for (unit, rate), quantity in sums.items())
+
+
 def _prices(usage: Usage, rates: Rates) -> Prices:
     prices = rates.prices
     if rates.bands:
@@ -141,7 +270,7 @@ def _prices(usage: Usage, rates: Rates) -> Prices:
     return prices
 
 
-def _parts(usage: Usage, prices: Prices) -> list[Part]:
+def _parts(usage: Usage, prices: Prices, units: Counts | None) -> list[Part]:
     """What is not zero, each unit once, with its rate."""
     parts: list[Part] = []
     rate = prices.get("input")
@@ -158,16 +287,17 @@ def _parts(usage: Usage, prices: Prices) -> list[Part]:
             parts.append(("cached", cached, prices.get("cached", rate)))
         if written:
             _written(usage, prices, parts, written)
-    output = usage.output_tokens or 0
-    if output:
-        if usage.audio_output_tokens or usage.image_output_tokens:
-            output = _made(usage, prices, parts, output)
-        if output:
-            parts.append(("output", output, prices.get("output")))
+    if usage.output_tokens:
+        if "reasoning" in prices or usage.audio_output_tokens or usage.image_output_tokens:
+            _made(usage, prices, parts, usage.output_tokens)
+        else:
+            parts.append(("output", usage.output_tokens, prices.get("output")))
     if usage.web_searches:
         parts.append(("web_search", usage.web_searches, prices.get("web_search")))
     if usage.seconds is not None or usage.characters or usage.images:
         _other(usage, prices, parts)
+    if units:
+        _fees(usage, units, prices, parts)
     if "request" in prices:
         parts.append(("request", 1, prices["request"]))
     return parts
@@ -205,17 +335,18 @@ def _written(usage: Usage, prices: Prices, parts: list[Part], written: int) -> N
     _add(parts, "cache_write_1h", hour, prices.get("cache_write_1h", rate))
 
 
-def _made(usage: Usage, prices: Prices, parts: list[Part], output: int) -> int:
-    """Split audio and images off the output; returns the rest."""
+def _made(usage: Usage, prices: Prices, parts: list[Part], output: int) -> None:
+    """The output, and apart from it what has a price of its own: audio, images, reasoning."""
     for unit, count in (
         ("audio_output", usage.audio_output_tokens),
         ("image_output", usage.image_output_tokens),
+        ("reasoning", usage.reasoning_tokens),
     ):
         if count and unit in prices:
             taken = min(count, output)
             _add(parts, unit, taken, prices[unit])
             output -= taken
-    return output
+    _add(parts, "output", output, prices.get("output"))
 
 
 def _other(usage: Usage, prices: Prices, parts: list[Part]) -> None:
@@ -226,14 +357,36 @@ def _other(usage: Usage, prices: Prices, parts: list[Part]) -> None:
             parts.append((unit, count, prices.get(unit)))
 
 
+def _fees(usage: Usage, units: Counts, prices: Prices, parts: list[Part]) -> None:
+    """What is billed beside the tokens. Searches that the usage counts are not counted a second time."""
+    for name, count in units.items():
+        unit = FEES.get(name)
+        if (
+            unit is None
+            or type(count) is not int
+            or not count
+            or (unit == "web_search" and usage.web_searches)
+        ):
+            continue
+        rate = prices.get(unit)
+        if rate is not None or unit not in ONLY_IF_PRICED:
+            parts.append((unit, count, rate))
+
+
 def _add(parts: list[Part], unit: str, count: int, rate: int | Fraction | None) -> None:
     if count:
         parts.append((unit, count, rate))
 
 
 def _line(unit: str, quantity: int | Decimal, rate: int | Fraction) -> CostLine:
-    amount = rate * (quantity if isinstance(quantity, int) else Fraction(quantity))
-    return CostLine(unit=unit, quantity=quantity, rate=_usd(rate), amount=_usd(amount))
+    amount = rate * (quantity if type(quantity) is int else Fraction(quantity))
+    return CostLine.of(unit, quantity, _rate_usd(rate), _usd(amount))
+
+
+@lru_cache(maxsize=4096)
+def _rate_usd(rate: int | Fraction) -> Decimal:
+    """There are few rates, and each is asked for with every call of its model."""
+    return _usd(rate)
 
 
 def _usd(pico: int | Fraction) -> Decimal:

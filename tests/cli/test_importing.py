@@ -234,6 +234,51 @@ def test_a_bill_of_openrouter_is_its_own_whoever_served_it(file, ledger_path):
     assert {call.provider for call in calls(ledger_path)} == {"openrouter", "openai"}
 
 
+def line_of(body, custom_id="r-1", status=200):
+    response = {"status_code": status, "request_id": "q", "body": body}
+    return {"id": "batch_req_1", "custom_id": custom_id, "response": response, "error": None}
+
+
+def result_of(message, kind="succeeded"):
+    return {"custom_id": "r-1", "result": {"type": kind, "message": message}}
+
+
+def test_the_output_of_a_batch_is_booked_at_batch_rates(file, ledger_path):
+    written(file, line_of(CHAT), result_of(CLAUDE))
+    ended = within("import", file, "--ledger", ledger_path)
+    assert (ended.status, counts(ended), ended.json["notBilled"]) == (0, (2, 0, 0), 0)
+    rows = {row.provider: row for row in calls(ledger_path)}
+    assert {row.service_tier for row in rows.values()} == {"batch"}
+    # 176 x 1.25 + 1024 x 0.625 + 150 x 5 USD per million; 100 x 1.5 + 20 x 7.5
+    assert rows["openai"].cost == Decimal("0.00161")
+    assert rows["anthropic"].cost == Decimal("0.0003")
+    assert rows["openai"].started_at == datetime.fromtimestamp(1_790_000_000, UTC)
+    assert counts(within("import", file, "--ledger", ledger_path)) == (0, 2, 0)
+
+
+def test_requests_of_a_batch_that_failed_are_left_out_and_told(file, ledger_path):
+    error = {"id": "x", "custom_id": "r-2", "response": None, "error": {"code": "batch_expired"}}
+    written(file, line_of(CHAT), line_of({"error": {}}, status=400), error, result_of(None, "errored"))
+    ended = within("import", file, "--ledger", ledger_path)
+    assert (ended.status, counts(ended), ended.json["notBilled"]) == (0, (1, 0, 0), 3)
+
+
+def test_records_that_name_no_provider_or_model_may_be_given_one(file, ledger_path):
+    nova = {"usage": {"inputTokens": 1000, "outputTokens": 100, "totalTokens": 1100}}
+    written(file, {"recordId": "1", "modelInput": {}, "modelOutput": nova}, CHAT)
+    asked = ("import", file, "--ledger", ledger_path)
+    assert within(*asked).json["errors"] == [{"line": 1, "reason": "names no model"}]
+    written(file, {"recordId": "1", "modelInput": {}, "modelOutput": nova}, {**CHAT, "id": "chatcmpl-2"})
+    named = within(*asked, "--provider", "azure", "--model", "amazon.nova-pro-v1:0")
+    assert named.status == 0
+    rows = [(row.provider, row.model) for row in calls(ledger_path)]
+    assert sorted(rows) == [
+        ("azure", "amazon.nova-pro-v1:0"),
+        ("azure", "gpt-4o-2024-08-06"),
+        ("openai", "gpt-4o-2024-08-06"),
+    ]
+
+
 def test_at_a_terminal_there_is_a_bar_and_then_the_sums(file, ledger_path):
     ended = at_terminal("import", written(file, CHAT, "{broken"), "--ledger", ledger_path)
     assert ended.status == 1
@@ -294,3 +339,12 @@ def test_records_come_back_as_they_were_in_any_shape(records):
     lines = "\n".join(map(json.dumps, records)).encode()
     for data in (lines, json.dumps(records).encode(), json.dumps(records, indent=1).encode()):
         assert [item.record for item in items(Source(io.BytesIO(data), None))] == records
+
+
+def test_counts_that_contradict_each_other_are_cut_to_what_is_possible_and_flagged(file, ledger_path):
+    usage = CHAT["usage"] | {"prompt_tokens_details": {"cached_tokens": 5000}}
+    written(file, CHAT | {"usage": usage})
+    assert counts(farthing("import", str(file), "--ledger", str(ledger_path))) == (1, 0, 0)
+    (call,) = calls(ledger_path)
+    assert (call.usage.input_tokens, call.usage.cached_tokens) == (1200, 1200)
+    assert set(call.flags) == {"imported", "clamped"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -36,6 +36,7 @@ class _Taken:
     new: int = 0
     known: int = 0
     broken: int = 0
+    unbilled: int = 0
     without_id: int = 0
     without_date: int = 0
     faults: list[tuple[int, str]] = field(default_factory=list)
@@ -52,14 +53,19 @@ class _Taken:
 
 @click.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option("--provider", metavar="NAME", help="Of records that name none.")
+@click.option("--model", metavar="NAME", help="The same.")
 @output_options
-def importing(file: str, ledger: str | None, form: str | None) -> None:
+def importing(
+    file: str, provider: str | None, model: str | None, ledger: str | None, form: str | None
+) -> None:
     """Book calls that were made elsewhere: response bodies in FILE, or - for what is piped in.
 
     FILE is JSON (one object or a list) or JSON Lines. Each record is the response body of any provider, with
     "provider", "date" and "account" beside its fields if you like, or {"body": {...}, "provider": ...,
     "date": ..., "account": ..., "id": ...}. A date is 2026-11-21, an instant with its offset from UTC, or
-    seconds since 1970.
+    seconds since 1970. The file that a batch of OpenAI, Anthropic, Google or Bedrock ends in is taken as it
+    is, at batch rates.
 
     The same file again books nothing twice. What is broken is skipped and listed, the rest is taken; the exit
     status is 1 then.
@@ -67,7 +73,8 @@ def importing(file: str, ledger: str | None, form: str | None) -> None:
     taken = _Taken()
     with _bytes_of(file) as (stream, path), opened(ledger, make=True) as meter:
         try:
-            _take(meter, stream, path, taken)
+            usual = {name: said for name, said in (("provider", provider), ("model", model)) if said}
+            _take(meter, stream, path, usual, taken)
         except (KeyboardInterrupt, LedgerError) as error:
             if not taken.booked:
                 raise
@@ -92,11 +99,11 @@ def _bytes_of(file: str) -> Iterator[tuple[BinaryIO, Path | None]]:
         yield stream, path if stat.S_ISREG(path.stat().st_mode) else None
 
 
-def _take(meter: Meter, stream: BinaryIO, path: Path | None, taken: _Taken) -> None:
+def _take(meter: Meter, stream: BinaryIO, path: Path | None, usual: Mapping[str, str], taken: _Taken) -> None:
     from farthing.cli.intake import Source, items  # noqa: PLC0415  help needs none of it
 
     _ = meter.engine.ledger  # what is wrong with it is told before the file is read
-    source = Source(stream, path)
+    source = Source(stream, path, usual)
     chunk: list[tuple[int, Made]] = []
     with _progress(path) as moved:
         for item in items(source):
@@ -113,7 +120,7 @@ def _take(meter: Meter, stream: BinaryIO, path: Path | None, taken: _Taken) -> N
 
 def _made(meter: Meter, item: Item, source: Source, taken: _Taken) -> Made | None:
     """What a record says, or None with the fault noted."""
-    from farthing.cli.intake import Faulty, call_of  # noqa: PLC0415
+    from farthing.cli.intake import Faulty, Unbilled, call_of  # noqa: PLC0415
 
     if isinstance(item.record, Faulty):
         taken.fault(item.place, str(item.record))
@@ -121,6 +128,9 @@ def _made(meter: Meter, item: Item, source: Source, taken: _Taken) -> Made | Non
     try:
         call = call_of(item.record, item.place, source)
         made = meter.made(**call.arguments)
+    except Unbilled:
+        taken.unbilled += 1
+        return None
     except Faulty as fault:
         taken.fault(item.place, str(fault))
         return None
@@ -184,6 +194,8 @@ def _unseen(done: int, taken: _Taken) -> None:
 def _sheet(taken: _Taken) -> Sheet:
     left_out = taken.broken - len(taken.faults)
     notes = [f"... and {left_out:,} more."] if left_out else []
+    if taken.unbilled:
+        notes.append(f"{_records(taken.unbilled)} of failed requests, which are not billed: left out.")
     if taken.without_id:
         notes.append(
             f"{_records(taken.without_id)} without an id: known again only by the place in this very file, "
@@ -195,6 +207,7 @@ def _sheet(taken: _Taken) -> Sheet:
         "new": taken.new,
         "alreadyThere": taken.known,
         "broken": taken.broken,
+        "notBilled": taken.unbilled,
         "withoutId": taken.without_id,
         "withoutDate": taken.without_date,
         "errors": [{"line": place, "reason": reason} for place, reason in taken.faults],

@@ -18,7 +18,7 @@ from farthing import usage
 from farthing.cli.dates import instant, midnight
 from farthing.usage import Reading
 
-__all__ = ["Call", "Faulty", "Item", "Source", "call_of", "items"]
+__all__ = ["Call", "Faulty", "Item", "Source", "Unbilled", "call_of", "items"]
 
 _PIECE: Final = 1 << 20
 _LONGEST_ID: Final = 200
@@ -30,8 +30,17 @@ _OPERATIONS: Final = {
     "openai.responses": "responses",
     "openai.completions": "completion",
     "openai.embeddings": "embedding",
+    "openai.images": "image",
+    "openai.transcriptions": "transcription",
     "anthropic.messages": "chat",
     "google.generate_content": "chat",
+    "google.interactions": "chat",
+    "bedrock.converse": "chat",
+    "bedrock.invoke": "chat",
+    "cohere.chat": "chat",
+    "mistral.conversations": "chat",
+    "ollama.chat": "chat",
+    "llamacpp.completion": "completion",
 }
 _STATED: Final = ("provider", "account", "context", "operation", "model", "tags", "cost")
 """What an envelope may say of its body beside `date` and `id`; a bare body only the first two."""
@@ -41,11 +50,17 @@ class Faulty(ValueError):
     """Why a record cannot be booked."""
 
 
-class Source:
-    """The bytes of a file or of a stream, and a digest that tells them from others."""
+class Unbilled(Exception):
+    """A request of a batch that failed, was cancelled or expired: nothing is billed for it."""
 
-    def __init__(self, stream: BinaryIO, path: Path | None) -> None:
+
+class Source:
+    """The bytes of a file or of a stream, a digest that tells them from others, and the `usual` provider and
+    model: of records that name none."""
+
+    def __init__(self, stream: BinaryIO, path: Path | None, usual: Mapping[str, str] | None = None) -> None:
         self.taken = 0
+        self.usual = usual or {}
         self._stream = stream
         self._path = path
         self._seen = hashlib.sha256()
@@ -162,7 +177,11 @@ def call_of(record: Mapping[str, Any], place: int, source: Source) -> Call:
 
     Raises:
         Faulty: if it cannot be booked.
+        Unbilled: if there is nothing to book.
     """
+    line = usage.batch_line(record)
+    if line is not None and line.body is None:
+        raise Unbilled
     enveloped = isinstance(record.get("body"), Mapping)
     body = record["body"] if enveloped else {k: v for k, v in record.items() if k not in {"date", "account"}}
     stated = {
@@ -173,23 +192,27 @@ def call_of(record: Mapping[str, Any], place: int, source: Source) -> Call:
             raise Faulty(f"{name} must be a text")
     if not enveloped:
         body.pop("provider", None)
-    if str(body.get("id", "")).startswith("gen-") and (stated.get("provider") is None or not enveloped):
+    if (
+        line is None
+        and str(body.get("id", "")).startswith("gen-")
+        and (stated.get("provider") is None or not enveloped)
+    ):
         stated["provider"] = _seller(stated.get("provider"))
+    stated = {**source.usual, **stated}
     reading = usage.read(body, provider=stated.get("provider"))
     if reading.suspect:
         raise Faulty("states counts that cannot be")
-    if reading.clamped:
-        raise Faulty("states counts that contradict each other")
     if reading.usage is None and reading.reported_nano is None:
         raise Faulty("states no usage")
-    model = stated.pop("model", None) or reading.model
+    named = stated.pop("model", None)
+    model = reading.model or named if named == source.usual.get("model") else named
     if model is None:
         raise Faulty("names no model")
     tags = stated.get("tags", {})
     if not isinstance(tags, Mapping) or not all(isinstance(value, str) for value in tags.values()):
         raise Faulty("tags must map text to text")
     own = record.get("id") if enveloped else None
-    at = _when(record.get("date"), body)
+    at = _when(record.get("date"), body if line is None or line.body is None else line.body)
     arguments = {
         **stated,
         "model": model,
@@ -198,8 +221,8 @@ def call_of(record: Mapping[str, Any], place: int, source: Source) -> Call:
         "transaction_id": _transaction(own, reading, body, place, source),
     }
     has_id = own is not None or reading.response_id is not None
-    usual = _OPERATIONS.get(reading.flavour or "", "other")
-    return Call(arguments, usual, has_id=has_id, has_date=at is not None)
+    operation = _OPERATIONS.get(reading.flavour or "", "other")
+    return Call(arguments, operation, has_id=has_id, has_date=at is not None)
 
 
 def _seller(stated: str | None) -> str:

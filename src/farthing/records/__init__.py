@@ -1,5 +1,6 @@
 """The nouns: frozen, slotted, picklable. Everything else is made of these."""
 
+from farthing.records.alert import Alert
 from farthing.records.budget import Budget, Period
 from farthing.records.cost import Band, Cost, CostLine, CostSource, Rates
 from farthing.records.estimate import Affordability, Candidate, Estimate
@@ -12,6 +13,7 @@ __all__ = [
     "OPERATIONS",
     "OUTCOMES",
     "Affordability",
+    "Alert",
     "Band",
     "Budget",
     "Candidate",

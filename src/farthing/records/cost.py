@@ -9,6 +9,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Literal
 
+from farthing.records.fees import Fee
 from farthing.records.shown import Shown
 from farthing.records.usage import Usage
 
@@ -17,23 +18,31 @@ __all__ = ["Band", "Cost", "CostLine", "CostSource", "RateStatus", "Rates", "Uni
 CostSource = Literal["reported", "priced", "free", "partial", "unpriced", "none"]
 RateStatus = Literal["priced", "free", "unpriced"]
 Unit = Literal[
+    Fee,
     "input",
     "cached",
     "cache_write",
     "cache_write_1h",
     "output",
+    "reasoning",
     "audio_input",
     "audio_cached",
     "audio_output",
     "image_input",
     "image_output",
-    "web_search",
+    "citation",
+    "training",
+    "image_gen_input",
+    "image_gen_output",
+    "svg_input",
+    "svg_output",
     "request",
     "second",
     "character",
     "image",
 ]
-"""What a rate is for. `input` and `output` price what no more specific unit prices."""
+"""What a rate is for. `input` and `output` price what no more specific unit prices; a `Fee` is billed beside
+them, and so is what another model did (`image_gen_*`, `svg_*`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -59,6 +68,7 @@ class Rates(Shown):
         tier: the service tier that they are of; None is standard.
         notes: what a reader must know, such as a multiplier that was applied.
         flags: of the row that is priced with them ("multiplier").
+        region, base_url: where alone they hold: calls that are processed there, or sent there.
     """
 
     provider: str | None
@@ -72,6 +82,8 @@ class Rates(Shown):
     tier: str | None = None
     notes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    region: str | None = None
+    base_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -82,6 +94,21 @@ class CostLine(Shown):
     quantity: int | Decimal
     rate: Decimal
     amount: Decimal
+
+    @classmethod
+    def of(cls, unit: str, quantity: int | Decimal, rate: Decimal, amount: Decimal) -> CostLine:
+        """All fields in their order: half the time of the keywords, and each call has a few."""
+        new = object.__new__(cls)
+        _unit(new, unit)
+        _quantity(new, quantity)
+        _rate(new, rate)
+        _amount(new, amount)
+        return new
+
+
+_unit, _quantity, _rate, _amount = (
+    vars(CostLine)[name].__set__ for name in ("unit", "quantity", "rate", "amount")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, Literal
 
 from farthing.errors import InvalidUsage
@@ -56,8 +57,7 @@ class Usage(Shown):
     web_searches: int | None = None
 
     def __post_init__(self) -> None:
-        for name in _COUNTS:
-            value = getattr(self, name)
+        for name, value in zip(_COUNTS, _counts(self), strict=True):
             if value is not None and (type(value) is not int or not 0 <= value <= _MAX):
                 raise InvalidUsage(f"{name} must be an integer from 0 to 2**53; got {value!r}")
         if self.seconds is not None:
@@ -129,6 +129,7 @@ def _seconds(value: object) -> Decimal:
 _NAMES = tuple(f.name for f in fields(Usage))
 _SLOTS = tuple(getattr(Usage, name).__set__ for name in _NAMES)
 _COUNTS = tuple(name for name in _NAMES if name != "seconds")
+_counts = attrgetter(*_COUNTS)
 _PARTS = (
     ("audio_input_tokens", "input_tokens"),
     ("image_input_tokens", "input_tokens"),

@@ -6,20 +6,31 @@ does I/O, keeps state or raises for any JSON value.
 
 from farthing.usage.bodies import flavour_of, read, read_event
 from farthing.usage.flavours import FLAVOURS
+from farthing.usage.headers import with_headers
+from farthing.usage.jobs import MANY, job_fields, read_job, read_results
+from farthing.usage.lines import BatchLine, batch_line
 from farthing.usage.merging import merge
 from farthing.usage.reading import Part, Reading
-from farthing.usage.streams import failed, finished, visible, visible_in
+from farthing.usage.streams import choices_ended, failed, finished, visible, visible_in
 
 __all__ = [
     "FLAVOURS",
+    "MANY",
+    "BatchLine",
     "Part",
     "Reading",
+    "batch_line",
+    "choices_ended",
     "failed",
     "finished",
     "flavour_of",
+    "job_fields",
     "merge",
     "read",
     "read_event",
+    "read_job",
+    "read_results",
     "visible",
     "visible_in",
+    "with_headers",
 ]

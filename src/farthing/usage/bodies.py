@@ -13,7 +13,8 @@ from farthing.records import Usage
 from farthing.usage.counts import Absurd, Found, collect, parts_of, settle, stated, units_of
 from farthing.usage.flavours import FLAVOURS, row_of
 from farthing.usage.flavours.row import Row
-from farthing.usage.paths import fields_of, first, plain, shown, word
+from farthing.usage.lines import batch_line
+from farthing.usage.paths import WORD, fields_of, first, plain, shown, word
 from farthing.usage.reading import Part, Reading
 from farthing.usage.reported import reported
 
@@ -21,13 +22,14 @@ __all__ = ["flavour_of", "read", "read_event"]
 
 _DEFAULT = "openai.chat"
 _NOTHING = Reading(usage=None)
+_USUAL = frozenset({"standard", "default", "on_demand"})
 _WHOLES = ("input_tokens", "output_tokens", "total_tokens")
 
 
 def flavour_of(body: Mapping[str, Any]) -> str:
     """The flavour of a body or event, by its shape; "openai.chat" if nothing tells."""
     told = {value for value in (body.get("object"), body.get("type")) if isinstance(value, str)}
-    usage = plain(body.get("usage"))
+    usage = plain(body.get("usage") or body.get("meta"))
     keys = set(body) | (set(usage) if isinstance(usage, Mapping) else set())
     for name in FLAVOURS:
         row = row_of(name)
@@ -50,28 +52,41 @@ def read(body: object, *, flavour: str | None = None, provider: str | None = Non
 
     Args:
         body: parsed JSON, or the SDK's object made from it, of which only the fields that matter are
-            looked at; also a bare mapping of a model and a usage object, or of a model and counts.
+            looked at; also a bare mapping of a model and a usage object, or of a model and counts; without
+            a flavour also a line of a batch's results, whose tier is "batch".
         flavour: a name of `FLAVOURS`; by the body's shape if it is not given or not known.
         provider: where it comes from, for dialects of a flavour.
     """
     fields = body if type(body) is dict else fields_of(body) or _dumped(body)
     if fields is None:
         return _NOTHING
-    row = row_of(flavour, provider) or row_of(flavour_of(fields), provider)
+    row = row_of(flavour, provider)
+    if row is None:
+        line = batch_line(fields)
+        if line is not None:
+            body = line.body
+            answer = _NOTHING if body is None else read(body, flavour=flavour_of(body), provider=provider)
+            return replace(answer, service_tier="batch")
+    if row is None or row.yields:
+        row = row_of(flavour_of(fields), provider)
     if row is None:
         return _NOTHING
     for key in row.inside:
         inner = fields.get(key)
         if inner is not None:
             fields = fields_of(inner) or fields
-    return _reading(row, fields, _usage_in(row, fields))
+    usage = _usage_at(row, fields)
+    if usage is None or row.items or row.bare:
+        usage = _usage_in(row, fields, usage)
+    reading = _reading(row, fields, usage)
+    return reading if row.apart is None else row.apart(reading)
 
 
-def read_event(event: Mapping[str, Any], *, flavour: str) -> Reading | None:
+def read_event(event: Mapping[str, Any], *, flavour: str, provider: str | None = None) -> Reading | None:
     """What one parsed event of a stream says; None if it states no usage."""
     if not isinstance(event, Mapping):
         return None
-    row = row_of(flavour) or row_of(_DEFAULT)
+    row = row_of(flavour, provider) or row_of(_DEFAULT)
     if row is None:
         return None
     fields: Mapping[str, Any] = event
@@ -80,6 +95,8 @@ def read_event(event: Mapping[str, Any], *, flavour: str) -> Reading | None:
         if isinstance(inner, Mapping):
             fields = inner
     usage = _usage_at(row, fields)
+    if usage is None and row.bare:
+        usage = _measures_in(row, fields, None)
     if usage is None:
         return None
     reading = _reading(row, fields, usage)
@@ -95,13 +112,13 @@ def _usage_at(row: Row, fields: Mapping[str, Any]) -> Any:
     return None
 
 
-def _usage_in(row: Row, fields: Mapping[str, Any]) -> Any:
-    """The usage object of a body; of a bare one, those of its fields that are counts."""
-    usage = _usage_at(row, fields)
+def _usage_in(row: Row, fields: Mapping[str, Any], usage: Any) -> Any:
+    """What a body counts beside its usage object, if it has one; of a bare body, those fields that are
+    counts."""
     if row.items or row.bare:
         return _measures_in(row, fields, usage)
-    if usage is not None or not _is_bare(row, fields):
-        return usage
+    if not _is_bare(row, fields):
+        return None
     return {key: value for key, value in fields.items() if key in row.tree and key != "service_tier"}
 
 
@@ -138,7 +155,7 @@ def _reading(row: Row, fields: Mapping[str, Any], usage: Any) -> Reading:
         inside = fields_of(usage)
         as_it_is = inside is not None and row.parts_at is None and inside.get("cost") is None
         usage = inside if as_it_is else plain(usage)
-    beside = _beside(row, fields) if row.beside else None
+    beside = _beside(row, fields) if row.beside and fields.get(row.beside_at) is not None else None
     counts: Usage | None = None
     found: Found = {}
     units: dict[str, int | str] | None = None
@@ -147,15 +164,18 @@ def _reading(row: Row, fields: Mapping[str, Any], usage: Any) -> Reading:
     tier: int | str | None = None
     money: int | None = None
     if type(usage) is dict or isinstance(usage, Mapping):
-        money = reported(usage)
+        money = reported(usage) if "cost" in usage or "cost_in_usd_ticks" in usage else None
         try:
             keep = collect(row.tree, usage, found)
-            found.update(beside or {})
+            if beside:
+                found.update({name: max(found.get(name, 0), value) for name, value in beside.items()})
+            if row.further is not None:
+                row.further(fields, found)
             counts, clamped, loses = settle(row, found)
             keep = keep or (loses and stated(plain(whole)))
             if row.parts_at is not None and usage.get(row.parts_at):
                 parts = parts_of(row, usage[row.parts_at])
-                counts = _sum(parts, counts)
+                counts, keep = _sum(parts, counts), keep or bool(parts)
             units = units_of(found)
         except Absurd:
             counts, units, parts, clamped, suspect, keep = None, None, (), False, True, True
@@ -169,7 +189,7 @@ def _reading(row: Row, fields: Mapping[str, Any], usage: Any) -> Reading:
     return Reading.of(
         counts,
         _name(fields, row.model_at),
-        str(tier) if tier else _name(fields, row.tier_at),
+        str(tier) if tier else _name(fields, row.tier_at) if len(row.tier_at) == 1 else _tier(fields, row),
         _name(fields, row.id_at),
         money,
         shown(plain(whole)) if keep else None,
@@ -185,17 +205,28 @@ def _reading(row: Row, fields: Mapping[str, Any], usage: Any) -> Reading:
 
 def _name(fields: Mapping[str, Any], paths: tuple[str, ...]) -> str | None:
     for path in paths:
-        name = word(first(fields, path) if "." in path else fields.get(path))
+        value = first(fields, path) if "." in path else fields.get(path)
+        if type(value) is str and 0 < len(value) <= WORD:
+            return value
+        name = None if value is None else word(value)
         if name is not None:
             return name
     return None
 
 
+def _tier(fields: Mapping[str, Any], row: Row) -> str | None:
+    """The first unusual one, where a body may name several."""
+    said = [name for path in row.tier_at if (name := _name(fields, (path,))) is not None]
+    said = [row.tiers.get(name, name) for name in said]
+    return (
+        next((name for name in said if name and name.lower() not in _USUAL), said[0] if said else None)
+        or None
+    )
+
+
 def _beside(row: Row, fields: Mapping[str, Any]) -> Found:
     """Counts outside the usage object. An absurd one is left out: it must not hide what was billed."""
     found: Found = {}
-    if fields.get(row.beside_at) is None:
-        return found
     for path, name in row.beside.items():
         value = first(fields, path)
         if type(value) is int and 0 < value <= 2**53:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 from farthing.records import Usage
-from farthing.usage.flavours.row import IGNORED, Labelled, Row
+from farthing.usage.flavours.row import IGNORED, Labelled, Positive, Row
 from farthing.usage.paths import fields_of, plain
 from farthing.usage.reading import Part
 
@@ -20,14 +21,17 @@ MAX = 2**53
 """No count is larger: beyond it JSON readers disagree about the number."""
 
 _DEEP = 8
+_SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
+"""Durations are texts in some bodies: those of videos, and of transcriptions by older servers."""
 _LABELS = ("modality", "ttl")
-_AMOUNTS = ("tokenCount", "token_count", "inputTokens")
+_AMOUNTS = ("tokenCount", "token_count", "inputTokens", "tokens")
 
 _COLUMNS = frozenset(
     {"input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"}
 )
 _WORKING = frozenset({"total_tokens", "tool_input_tokens"})
-_ALONE = ("seconds", "characters", "images")
+_ALONE = ("seconds", "characters", "images", "pages", "search_units", "classifications", "trained_tokens")
+"""Counts that an answer may be billed by without any tokens."""
 
 
 class Absurd(Exception):
@@ -58,12 +62,17 @@ def collect(tree: Mapping[str, Any], usage: Mapping[str, Any], found: Found) -> 
         elif type(name) is dict:
             inside = value if type(value) is dict else fields_of(value)
             more = (stated(value) if inside is None else collect(name, inside, found)) or more
+        elif type(name) is Positive:
+            if value:
+                note(str(name), value if type(value) is int and 0 <= value <= MAX else _number(name, value))
         elif type(name) is Labelled:
             more = _listed(name, plain(value), found) or more
     return more
 
 
 def _number(name: str, value: object) -> int | Decimal:
+    if name == "seconds" and isinstance(value, str) and _SECONDS.fullmatch(value):
+        value = Decimal(value)
     if type(value) is float or (name == "seconds" and isinstance(value, (int, Decimal))):
         number = Decimal(str(value)) if not isinstance(value, bool) else Decimal("NaN")
         if number.is_finite() and 0 <= number <= MAX:
@@ -177,16 +186,19 @@ def _wholes(
     """All input, all output, and whether one of them is not what the provider calls so."""
     get = found.get
     inp, out, total = get("input_tokens"), get("output_tokens"), get("total_tokens")
-    if out is None and row.silent_output and not (row.total_binds and inp is not None and total is not None):
+    silent = row.silent_output and (inp is not None or total is not None)
+    if out is None and silent and not (row.total_binds and inp is not None and total is not None):
         out = 0
     aside, reasoning = (cached or 0) + (written or 0), get("reasoning_tokens")
     if inp is None and total is not None and out is not None:
         return max(0, total - (out or 0)), out, True
     if inp is not None:
-        if row.cache_outside:
+        if row.cache_outside and (not aside or total is None or total != inp + (out or 0)):
             inp += aside
         inp += get("tool_input_tokens") or 0
-    if row.reasoning_outside and reasoning and (inp is None or total is None or total != inp + (out or 0)):
+    if reasoning and "citation_tokens" in found:  # Perplexity's Deep Research, whose total leaves it out too
+        out, total = (out or 0) + reasoning, None
+    elif row.reasoning_outside and reasoning and (inp is None or total is None or total != inp + (out or 0)):
         out = (out or 0) + reasoning
     if not row.total_binds or inp is None or total is None:
         return inp, out, False

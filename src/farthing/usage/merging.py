@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from farthing.records.fees import FEES
 from farthing.usage.counts import Absurd, Found, settle, units_of
 from farthing.usage.flavours import row_of
 from farthing.usage.flavours.row import Row
@@ -35,6 +36,10 @@ def merge(previous: Reading | None, new: Reading) -> Reading:
     row = row_of(new.flavour)
     if new.found is not None and previous.found is not None and row is not None and not new.suspect:
         new = _merged(row, previous, new)
+    elif previous.units and not new.suspect:
+        hosted = {name: count for name, count in previous.units.items() if name in FEES}
+        if hosted:  # which an event may show long before the one that states the last usage
+            names["units"] = {**hosted, **(new.units or {})}
     if new.reported_nano is None and new.usage == previous.usage:
         names["reported_nano"] = previous.reported_nano
     return replace(new, **names)

@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["fields_of", "first", "leaves", "plain", "shown", "word"]
+__all__ = ["WORD", "fields_of", "first", "leaves", "plain", "shown", "word"]
 
 _DEEP = 8
 _JSON = frozenset({int, str, float, bool, dict})
 _RAW = 4096
-_WORD = 200
+WORD = 200
+"""Characters of a name that are kept."""
+
 _NO_MODEL = object()
 _NAME = re.compile(r"[\w.:/+-]{0,64}", re.ASCII)
 
@@ -94,7 +96,7 @@ def first(fields: Mapping[str, Any], path: str) -> Any:
 
 def word(value: object) -> str | None:
     """A name that a body gives; None if it gives none."""
-    return value[:_WORD] if isinstance(value, str) and value else None
+    return value[:WORD] if isinstance(value, str) and value else None
 
 
 def shown(usage: object) -> str:

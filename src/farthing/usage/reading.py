@@ -60,6 +60,16 @@ class Reading:
     flavour: str | None = None
     found: Mapping[str, Any] | None = field(default=None, repr=False)
 
+    @property
+    def says(self) -> bool:
+        """Whether it says what was billed: counts, or the bill itself."""
+        return self.usage is not None or self.reported_nano is not None
+
+    @property
+    def unread(self) -> bool:
+        """Whether usage was stated that could not be read: what was billed is then unknown, not nothing."""
+        return self.suspect or (self.usage is None and self.raw is not None)
+
     @classmethod
     def of(cls, *values: Any) -> Reading:
         """All fields in their order: half the time of the keywords, and one is made for every call."""

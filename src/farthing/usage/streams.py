@@ -9,7 +9,7 @@ from typing import Any
 from farthing.usage.flavours import row_of
 from farthing.usage.paths import leaves
 
-__all__ = ["failed", "finished", "visible", "visible_in"]
+__all__ = ["choices_ended", "failed", "finished", "visible", "visible_in"]
 
 _DEEP = 8
 
@@ -71,6 +71,19 @@ def finished(event: Mapping[str, Any], flavour: str) -> bool:
     if isinstance(kind, str) and kind in row.ends:
         return True
     return failed(event, flavour) or any(True for path in row.end_at for _ in leaves(event, path))
+
+
+def choices_ended(event: Mapping[str, Any], flavour: str) -> frozenset[int]:
+    """Which of the answers to a request for several end with this event: their `index`, or their place."""
+    row = row_of(flavour)
+    found: set[int] = set()
+    for path in row.end_at if row is not None and isinstance(event, Mapping) else ():
+        into, _, rest = path.partition("[].")
+        for place, choice in enumerate(leaves(event, into + "[]")):
+            if any(True for _ in leaves(choice, rest)):
+                index = choice.get("index") if isinstance(choice, Mapping) else None
+                found.add(index if type(index) is int else place)
+    return frozenset(found)
 
 
 def failed(event: Mapping[str, Any], flavour: str) -> bool:

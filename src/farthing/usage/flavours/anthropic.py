@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from farthing.usage.flavours.hosted import of_messages
 from farthing.usage.flavours.row import Row
 
 __all__ = ["MESSAGES"]
@@ -27,6 +28,7 @@ MESSAGES = Row(
         "speed": "",
         "iterations": "",
     },
+    further=of_messages,
     tier_label="speed",  # the fast mode has a price of its own
     labels={"inference_geo": ("global", "not_available"), "speed": ("standard",)},
     parts_at="iterations",

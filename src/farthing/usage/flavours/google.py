@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
+from farthing.usage.flavours.hosted import of_gemini, of_interactions
 from farthing.usage.flavours.row import Row
+from farthing.usage.paths import first
 
-__all__ = ["GENERATE_CONTENT"]
+__all__ = ["GENERATE_CONTENT", "INTERACTIONS", "PREDICT"]
 
 
 def _both_cases(counts: Mapping[str, str]) -> dict[str, str]:
@@ -56,9 +59,23 @@ GENERATE_CONTENT = Row(
         }
     ),
     reasoning_outside=True,
+    further=of_gemini,
     model_at=("modelVersion", "model_version", "model"),
     id_at=("responseId", "response_id"),
-    tier_at=("usageMetadata.serviceTier", "usage_metadata.service_tier"),
+    tier_at=(
+        "usageMetadata.serviceTier",
+        "usage_metadata.service_tier",
+        "usageMetadata.trafficType",
+        "usage_metadata.traffic_type",
+    ),
+    tiers={
+        "unspecified": "",
+        "SERVICE_TIER_UNSPECIFIED": "",
+        "TRAFFIC_TYPE_UNSPECIFIED": "",
+        "ON_DEMAND": "",
+        "ON_DEMAND_PRIORITY": "priority",
+        "ON_DEMAND_FLEX": "flex",
+    },
     marks=frozenset({"usageMetadata", "usage_metadata"}),
     seen=(
         (None, "candidates[].content.parts[].text"),
@@ -66,4 +83,75 @@ GENERATE_CONTENT = Row(
         (None, "candidates[].content.parts[].functionCall.args"),
     ),
     end_at=("candidates[].finishReason|finish_reason",),
+)
+
+INTERACTIONS = Row(
+    name="google.interactions",
+    sources=(
+        "docs.cloud.google.com/gemini-enterprise-agent-platform/reference/rest/v1beta1/Usage",
+        "ai.google.dev/gemini-api/docs/interactions/tokens: the same in snake_case",
+    ),
+    counts=_both_cases(
+        {
+            "totalInputTokens": "input_tokens",
+            "totalToolUseTokens": "tool_input_tokens",
+            "totalCachedTokens": "cached_tokens",
+            "totalOutputTokens": "output_tokens",
+            "totalThoughtTokens": "reasoning_tokens",
+            "totalTokens": "total_tokens",
+            "groundingToolCount": "",
+            **{
+                f"{kind}TokensByModality[{label}]": name
+                for kind, audio, image in (
+                    ("input", "audio_input_tokens", "image_input_tokens"),
+                    ("output", "audio_output_tokens", "image_output_tokens"),
+                    ("cached", "audio_cached_tokens", ""),
+                    ("toolUse", "", ""),
+                )
+                for modality, name in (("TEXT", ""), ("AUDIO", audio), ("IMAGE", image))
+                for label in (modality, modality.lower())
+            },
+        }
+    ),
+    reasoning_outside=True,
+    further=of_interactions,
+    inside=("interaction",),
+    status_at=("status",),
+    objects=frozenset({"interaction", "interaction.complete"}),
+    marks=frozenset({"totalInputTokens", "total_input_tokens"}),
+    seen=(("content.delta", "delta.text|arguments"), (None, "outputs[].text")),
+    ends=frozenset({"interaction.complete", "error"}),
+    fails=frozenset({"error"}),
+)
+
+
+def _of_predictions(fields: Mapping[str, Any], found: dict[str, Any]) -> None:
+    """Tokens of embedded texts, each with its own; pictures, one for each prediction."""
+    predictions = fields.get("predictions")
+    tokens, images = 0, 0
+    for prediction in predictions if isinstance(predictions, list) else ():
+        if not isinstance(prediction, Mapping):
+            continue
+        count = first(prediction, "embeddings.statistics.token_count")
+        if isinstance(count, (int, float)) and not isinstance(count, bool) and 0 <= count <= 2**40:
+            tokens += int(count)
+        kind = prediction.get("mimeType")
+        images += isinstance(kind, str) and kind.startswith("image/")
+    if tokens:
+        found["input_tokens"], found["output_tokens"] = tokens, 0
+    if images:
+        found["images"] = images
+
+
+PREDICT = Row(
+    name="google.predict",
+    sources=(
+        "docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/text-embeddings-api: statistics",
+        "docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/imagen-api: predictions",
+    ),
+    usage_at=("metadata",),
+    counts={"billableCharacterCount": "billable_characters", "predictions": ""},
+    further=_of_predictions,
+    bare=("predictions",),
+    marks=frozenset({"predictions"}),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from farthing.usage.flavours.hosted import of_chat, of_responses
 from farthing.usage.flavours.row import Row, under
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "CHAT",
     "COMPLETIONS",
     "EMBEDDINGS",
+    "GEMINI_CHAT",
     "IMAGES",
     "MODERATIONS",
     "RESPONSES",
@@ -91,6 +93,8 @@ _COUNTS: Mapping[str, str] = {
         },
     ),
     "context_details": "",
+    # Perplexity's Agent API, billed within `cost`
+    "tool_calls_details": "",
     # Mistral's Voxtral, as recorded
     "prompt_audio_seconds": "seconds",
     "request_count": "",
@@ -113,9 +117,13 @@ CHAT = Row(
         "Groq's streams, as recorded: usage in x_groq of the last chunk",
         "reasoning in the total only, Gemini's OpenAI endpoint: github.com/openai/openai-python/issues/2544",
         "the same, xAI: litellm's fold_reasoning_tokens_into_completion",
+        "llama.cpp, whose usage leaves out its cache: github.com/ggml-org/llama.cpp/issues/15827",
     ),
     usage_at=("usage", "x_groq.usage"),
     counts=_COUNTS,
+    beside={"timings.cache_n": "cached_tokens"},
+    beside_at="timings",
+    further=of_chat,
     objects=frozenset({"chat.completion", "chat.completion.chunk"}),
     seen=(
         (None, "choices[].delta|message.reasoning_content|reasoning"),  # DeepSeek, vLLM | OpenRouter, Groq
@@ -157,12 +165,13 @@ RESPONSES = Row(
     beside={
         # Hosted tools are billed apart from `usage`; "tool families with no recorded usage have zero
         # counts" (SDK types/responses/response.py, ToolUsage), so a zero here states nothing.
-        "tool_usage.web_search.num_requests": "web_searches",
+        "tool_usage.web_search.num_requests": "web_search_calls",
         "tool_usage.image_gen.input_tokens": "image_gen_input_tokens",
         "tool_usage.image_gen.input_tokens_details.image_tokens": "image_gen_image_input_tokens",
         "tool_usage.image_gen.cached_tokens": "image_gen_cached_tokens",
         "tool_usage.image_gen.output_tokens": "image_gen_output_tokens",
     },
+    further=of_responses,
     inside=("response",),
     status_at=("status",),
     objects=frozenset({"response", "response.compaction"}),
@@ -249,6 +258,9 @@ ASSISTANTS = Row(
     objects=frozenset({"thread.run"}),
     seen=(("thread.message.delta", "delta.content[].text.value"),),
 )
+
+# Google's endpoint for OpenAI's shapes states no total in some versions of it: then thoughts are outside too.
+GEMINI_CHAT = replace(CHAT, reasoning_outside=True)
 
 # xAI's completion_tokens leave out reasoning: litellm's fold_reasoning_tokens_into_completion.
 XAI_CHAT = replace(CHAT, reasoning_outside=True)

@@ -7,11 +7,14 @@ entry of a list of `{modality, tokenCount}` objects.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["IGNORED", "Labelled", "Row", "under"]
+from farthing.usage.flavours.hosted import Further
+from farthing.usage.reading import Reading
+
+__all__ = ["IGNORED", "Labelled", "Positive", "Row", "under"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,22 +27,28 @@ class Row:
         usage_at: paths of the usage object in a body, the first one that is there counts.
         counts: path in the usage object -> count: a field of `Usage`, `total_tokens`,
             `tool_input_tokens` (input beyond `input_tokens`), another name (kept in `units` only), or ""
-            for what says nothing new. Of several paths to one count the largest is taken.
+            for what says nothing new. Of several paths to one count the largest is taken. The zeros of a
+            `Positive` count state nothing.
         beside: the same, but paths in the body, of counts outside the usage object; zeros are not taken.
             All of them begin with `beside_at`.
+        apart: divides a whole answer into steps that have prices of their own.
+        further: adds what no path can say, such as hosted tools that only the output shows.
         labels: path in the usage object -> its usual values; any other value is kept in `units`.
         parts_at: path in the usage object of the steps that it is the sum of.
-        cache_outside: `input_tokens` as stated leaves out what was read from or written to a cache.
+        cache_outside: `input_tokens` as stated leaves out what was read from or written to a cache, unless
+            input and output are the whole total.
         reasoning_outside: `output_tokens` as stated leaves out reasoning, unless input and output are
             the whole total.
         total_binds: output is at least total - input: some providers state reasoning in the total only.
+        yields: a body in the shape of another flavour is read by that one.
         bare: fields of a body that are counts where it has no usage object.
         items: field of a body -> count: how many items a list has, beside what the usage object states.
         tier_label: path in the usage object of a label that is the tier if it is not the usual one.
         silent_output: no output stated is an output of 0.
         inside: keys of an event that holds the body, or the part of it that states usage.
         fieldwise: events of a stream state some of the counts each, later ones replace earlier ones.
-        model_at, id_at, tier_at, status_at: paths in a body.
+        model_at, id_at, tier_at, status_at: paths in a body; of tiers the first unusual one counts.
+        tiers: tiers as they are spelt -> the name that prices have for them, "" for the usual one.
         objects: values of "object", or of "type", that tell this flavour.
         marks: keys that tell it; in the body or in its usage object.
         seen: (type of event or None, path) of the output text in events.
@@ -54,12 +63,15 @@ class Row:
     counts: Mapping[str, str]
     beside: Mapping[str, str] = field(default_factory=dict)
     beside_at: str = "tool_usage"
+    apart: Callable[[Reading], Reading] | None = None
+    further: Further | None = None
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     parts_at: str | None = None
     cache_outside: bool = False
     reasoning_outside: bool = False
     total_binds: bool = True
     silent_output: bool = False
+    yields: bool = False
     bare: tuple[str, ...] = ()
     items: Mapping[str, str] = field(default_factory=dict)
     tier_label: str | None = None
@@ -69,6 +81,7 @@ class Row:
     id_at: tuple[str, ...] = ("id",)
     tier_at: tuple[str, ...] = ("service_tier",)
     status_at: tuple[str, ...] = ()
+    tiers: Mapping[str, str] = field(default_factory=dict)
     objects: frozenset[str] = frozenset()
     marks: frozenset[str] = frozenset()
     seen: tuple[tuple[str | None, str], ...] = ()
@@ -83,6 +96,12 @@ class Row:
 
 IGNORED = object()
 """Stands in a tree for what says nothing new."""
+
+
+class Positive(str):
+    """A count that some servers state as 0 where they do not know of it."""
+
+    __slots__ = ()
 
 
 class Labelled(dict[str, Any]):
