@@ -178,7 +178,12 @@ class TestProviders:
     def test_a_reseller_has_its_own_price_and_the_makers_where_it_lists_none(self):
         assert find("openai/gpt-4o", provider="openrouter").provider == "openrouter"
         azure = find("gpt-4o", provider="azure")
-        assert (azure.provider, azure.prices) == ("azure", find("gpt-4o").prices)
+        maker = find("gpt-4o").prices
+        tools = {"web_search_preview"}  # of OpenAI's own page, which says nothing of Azure
+        assert (azure.provider, azure.prices) == (
+            "azure",
+            {unit: maker[unit] for unit in maker.keys() - tools},
+        )
 
 
 class TestDates:
@@ -194,13 +199,28 @@ class TestDates:
 
     def test_off_peak_hours_are_by_the_clock_in_utc(self):
         hours = {
-            hour: million(find("deepseek-v4-flash", at=ns(2026, 11, 21, hour)), "input") for hour in range(24)
+            hour: million(find("deepseek-v4-flash", at=ns(2026, 11, 20, hour)), "input") for hour in range(24)
         }
         dear = {hour for hour, price in hours.items() if price == max(hours.values())}
         assert dear == {1, 2, 3, 6, 7, 8, 9}
-        assert find("deepseek-v4-flash", at=ns(2026, 11, 21, 2)) is find(
-            "deepseek-v4-flash", at=ns(2026, 11, 22, 7)
+        assert find("deepseek-v4-flash", at=ns(2026, 11, 20, 2)) is find(
+            "deepseek-v4-flash", at=ns(2026, 11, 23, 7)
         )
+
+    @pytest.mark.parametrize("model", ["deepseek-v4-flash", "deepseek-v4-pro", "deepseek-flash"])
+    def test_weekends_are_off_peak_where_the_provider_says_so(self, model):
+        monday = ns(2026, 11, 16)
+        cheap = find(model, at=ns(2026, 11, 16, 0))
+        at_two = [monday + (24 * day + 2) * 3600 * 10**9 for day in range(7)]
+        by_day = [find(model, at=at) is cheap for at in at_two]
+        assert by_day == [False] * 5 + [True] * 2
+        assert million(find(model, at=ns(2026, 11, 16, 2)), "input") == 2 * million(cheap, "input")
+        last, first = ns(2026, 11, 21) - 1, ns(2026, 11, 21)  # Friday and Saturday
+        assert find(model, at=last) is find(model, at=first) is find(model, at=first + 86_400 * 10**9 * 2)
+
+    def test_the_weekends_before_the_provider_said_so_have_the_hours_of_other_days(self):
+        saturday = find("deepseek-v4-flash", at=ns(2026, 8, 22, 2))
+        assert million(saturday, "input") == Decimal("0.3")
 
     def test_instants_before_1970_and_far_ahead_have_rates(self):
         assert find("o3", at=-(10**19)).status == "priced"

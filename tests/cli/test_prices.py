@@ -1,10 +1,16 @@
-"""`farthing prices show`."""
+"""`farthing prices`: show, set, remove, diff, update."""
 
 from __future__ import annotations
 
+import http.server
+import json
+import threading
 from decimal import Decimal
 
-from cli.running import at_terminal, farthing, told
+import pytest
+
+from cli.running import at_terminal, farthing, told, within
+from farthing import Meter
 
 
 def units(ended, above=0):
@@ -48,3 +54,188 @@ def test_a_model_that_nobody_has_a_price_for_is_no_free_one(tmp_path):
     assert told(ended).startswith("no price is known of 'mystery-1'")
     shown = at_terminal("prices", "show", "mystery-1").out
     assert shown.splitlines() == [f"farthing: {told(ended)}"]
+
+
+OTHER = {
+    "gpt-4o": {"litellm_provider": "openai", "input_cost_per_token": 3e-06, "output_cost_per_token": 1e-05},
+    "my-own": {"litellm_provider": "acme", "input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06},
+}
+LIST = [{
+    "id": "openai", "name": "OpenAI", "api_pattern": "https://api.openai.com",
+    "models": [
+        {"id": "gpt-4o", "match": {"equals": "gpt-4o"}, "prices": {"input_mtok": 1, "output_mtok": 4}},
+    ],
+}]  # fmt: skip
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "litellm.json"
+    path.write_text(json.dumps(OTHER))
+    return path
+
+
+class TestOther:
+    def test_what_another_registry_says_stands_beside_it(self, file):
+        ended = farthing("prices", "show", "gpt-4o", "--file", file)
+        other = ended.json["other"]
+        assert other["source"].startswith("litellm.json ")
+        assert {row["unit"]: row["usd"] for row in other["prices"]} == {"input": 3, "output": 10}
+        shown = at_terminal("prices", "show", "gpt-4o", "--file", file, columns=120).out
+        [line] = [line for line in shown.splitlines() if line.startswith("input")]
+        assert line.split() == ["input", "2.5", "3", "1,000,000"]
+
+    def test_without_a_file_there_is_none(self):
+        assert farthing("prices", "show", "gpt-4o").json["other"] is None
+
+    def test_a_file_that_is_none_is_said(self, tmp_path):
+        (tmp_path / "x.json").write_text("7")
+        for name in ("x.json", "nothing.json"):
+            ended = farthing("prices", "show", "gpt-4o", "--file", tmp_path / name)
+            assert (ended.status, name in told(ended)) == (1, True)
+
+    def test_tier_and_address_can_be_asked_for(self):
+        ended = farthing(
+            "prices", "show", "gpt-5.4", "--base-url", "https://eu.api.openai.com/v1", "--tier", "batch"
+        )
+        assert (units(ended)["input"], ended.json["flags"]) == (Decimal("1.375"), ["multiplier"])
+
+
+class TestSet:
+    def test_a_price_is_set_shown_replaced_and_removed(self, tmp_path):
+        ledger = ("--ledger", tmp_path / "l.db")
+        ended = farthing("prices", "set", "llama-*", "input=0.20", "output=$0.6", "--alias", "prod", *ledger)
+        assert ended.status == 0
+        assert ended.json == [
+            {"model": "llama-*", "aliases": ["prod"], "prices": {"input": "0.20", "output": "$0.6"},
+             "free": False, "provider": None, "baseUrl": None, "tier": None, "startsAt": None, "endsAt": None,
+             "statedIn": "ledger"}
+        ]  # fmt: skip
+        assert units(farthing("prices", "show", "prod", *ledger)) == {
+            "input": Decimal("0.2"),
+            "output": Decimal("0.6"),
+        }
+        assert at_terminal("prices", "set", "llama-*", "--free", *ledger).out.startswith("Replaced.")
+        assert farthing("prices", "show", "llama-3", *ledger).json["status"] == "free"
+        assert [row["free"] for row in farthing("prices", "show", *ledger).json] == [True]
+        assert farthing("prices", "remove", "llama-*", *ledger).json == {"removed": "llama-*"}
+        assert farthing("prices", "show", *ledger).json == []
+        assert told(farthing("prices", "remove", "llama-*", *ledger)).startswith("no such price")
+
+    def test_it_holds_between_dates_at_one_provider_and_address(self, tmp_path):
+        ledger = ("--ledger", tmp_path / "l.db")
+        which = ("--provider", "vllm", "--base-url", "http://10.0.0.1:8000/v1", "--from", "2026-01-01")
+        assert within("prices", "set", "m", "input=2", *which, "--until", "2026-01-31", *ledger).status == 0
+        show = ("prices", "show", "m", "--provider", "vllm", *ledger)
+        address = ("--base-url", "http://10.0.0.1:8000/v1/chat")
+        assert units(within(*show, *address, "--at", "2026-01-31T23:59:59Z")) == {"input": 2}
+        for other in (
+            (*address, "--at", "2026-02-01"),
+            (*address, "--at", "2025-12-31"),
+            ("--at", "2026-01-02"),
+        ):
+            assert within(*show, *other).json["status"] == "unpriced"
+        assert within("prices", "remove", "m", *ledger).status == 1
+        assert within("prices", "remove", "m", *which, *ledger).status == 0
+
+    def test_a_call_that_is_booked_next_has_it(self, tmp_path):
+        path = tmp_path / "l.db"
+        assert within("prices", "set", "mystery-1", "input=3", "output=5", "--ledger", path).status == 0
+        with Meter(path) as meter:
+            booked = meter.record(model="mystery-1", usage={"input_tokens": 1_000_000, "output_tokens": 0})
+        assert (booked.cost, booked.cost_source) == (3, "priced")
+
+    @pytest.mark.parametrize(
+        ("wrong", "word"),
+        [
+            (("m",), "--free"),
+            (("m", "input"), "UNIT=USD"),
+            (("m", "input=cheap"), "number of USD"),
+            (("m", "input=-1"), "number of USD"),
+            (("m", "inputs=1"), "a price is for one of"),
+            (("m", "input=1", "--free"), "either"),
+            (("m", "input=1", "--from", "2026-02-01", "--until", "2026-01-01"), "ends before it starts"),
+        ],
+    )
+    def test_what_makes_no_sense_makes_no_ledger(self, tmp_path, wrong, word):
+        ended = within("prices", "set", *wrong, "--ledger", tmp_path / "l.db")
+        assert (ended.status, word in told(ended)) == (2, True)
+        assert not (tmp_path / "l.db").exists()
+
+
+class TestDiff:
+    def test_two_lists_are_laid_side_by_side(self, file):
+        ended = farthing("prices", "diff", file)
+        assert ended.json == [
+            {"provider": "openai", "model": "gpt-4o", "unit": "input", "per": 1_000_000,
+             "aboveInputTokens": 0, "leftUsd": 3, "rightUsd": Decimal("2.5")}
+        ]  # fmt: skip
+        assert farthing("prices", "diff", file, "--model", "claude*").json == []
+        assert farthing("prices", "diff", file, "--provider", "acme", "--all").json[0]["rightUsd"] is None
+        assert "gpt-4o" in at_terminal("prices", "diff", file, "installed").out
+
+    def test_lists_that_agree_say_so(self):
+        assert at_terminal("prices", "diff", "installed").out == "They agree.\n"
+
+    def test_what_is_no_list_is_said(self, tmp_path):
+        (tmp_path / "x.json").write_text("{")
+        for name in ("x.json", "nothing.json"):
+            ended = farthing("prices", "diff", tmp_path / name)
+            assert (ended.status, name in told(ended)) == (1, True)
+
+
+class TestUpdate:
+    def test_without_anything_it_says_which_list_is_used(self):
+        ended = farthing("prices", "update")
+        assert (ended.json["changed"], ended.json["list"]) == (
+            False,
+            f"genai-prices {ended.json['installed']}",
+        )
+
+    def test_a_newer_list_prices_the_next_process_and_can_be_taken_back(self, tmp_path):
+        path = tmp_path / "data.json"
+        path.write_text(json.dumps(LIST))
+        ended = farthing("prices", "update", path)
+        assert (ended.status, ended.json["changed"]) == (0, True)
+        shown = farthing("prices", "show", "gpt-4o")
+        assert (units(shown)["input"], shown.json["source"]) == (1, ended.json["list"])
+        assert farthing("prices", "diff", "installed", "--model", "gpt-4o").json[0]["rightUsd"] == 1
+        assert farthing("prices", "update", "--installed").json["changed"] is True
+        assert units(farthing("prices", "show", "gpt-4o"))["input"] == Decimal("2.5")
+
+    def test_it_fetches_only_where_it_is_asked_to(self):
+        asked: list[str] = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                asked.append(self.path)
+                self.send_response(200 if self.path == "/data.json" else 404)
+                self.end_headers()
+                self.wfile.write(json.dumps(LIST).encode())
+
+            def log_message(self, *args):
+                pass
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            url = f"http://127.0.0.1:{server.server_address[1]}"
+            assert farthing("prices", "update", "--url", f"{url}/data.json").status == 2
+            assert asked == []
+            missing = farthing("prices", "update", "--download", "--url", f"{url}/nothing")
+            assert (missing.status, "nothing was changed" in told(missing)) == (1, True)
+            ended = farthing("prices", "update", "--download", "--url", f"{url}/data.json")
+            server.shutdown()
+            thread.join()
+        assert (ended.status, ended.json["changed"]) == (0, True)
+        assert asked == ["/nothing", "/data.json"]
+
+    @pytest.mark.parametrize("url", ["http://prices.example/data.json", "file:///etc/passwd", "data.json"])
+    def test_a_list_comes_by_https_alone(self, url):
+        ended = within("prices", "update", "--download", "--url", url)
+        assert (ended.status, "https" in told(ended)) == (2, True)
+
+    def test_what_is_no_list_changes_nothing(self, file):
+        ended = farthing("prices", "update", file)
+        assert (ended.status, "nothing was changed" in told(ended)) == (1, True)
+        assert farthing("prices", "update").json["changed"] is False

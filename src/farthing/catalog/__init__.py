@@ -1,6 +1,7 @@
 """Which rates apply to a model of a provider, at an instant, at the tier that served the call."""
 
 from farthing.catalog.catalog import Catalog, default
+from farthing.catalog.pricefile import PriceFile
 from farthing.catalog.user import UserPrice
 
-__all__ = ["Catalog", "UserPrice", "default"]
+__all__ = ["Catalog", "PriceFile", "UserPrice", "default"]

@@ -1,19 +1,24 @@
-"""The catalog: the user's prices over stated zeros over genai-prices over our own rows."""
+"""The catalog: the user's prices over stated zeros over genai-prices over our own rows over a file of the
+user's; and over all but the user's prices, what a region costs more."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 from farthing.catalog import limits, names
 from farthing.catalog.compiled import status_of
 from farthing.catalog.hosts import endpoint, provider_at
-from farthing.catalog.own import FINE_TUNED, Multiplier, multiplier, stated_free
+from farthing.catalog.own import FINE_TUNED, stated_free
+from farthing.catalog.pricefile import Listed, PriceFile
+from farthing.catalog.regions import Uplift, region_at, uplift
 from farthing.catalog.schedule import ALWAYS, Schedule
 from farthing.catalog.source import Source, load, source_name
+from farthing.catalog.tiers import Multiplier, multiplier
 from farthing.catalog.user import UNITS, UserPrice, matching, rates_of
 from farthing.log import say_once
 from farthing.money import rate_pico
@@ -25,7 +30,12 @@ _MOST_KEPT = 4096
 _LONGEST_NAME = 256
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-Key = tuple[str, str | None, str | None, str | None]
+Key = tuple[str, str | None, str | None, str | None, str | None, str | None]
+Layers = tuple[tuple[UserPrice, ...], ...]
+
+
+def _none_stored() -> tuple[UserPrice, ...]:
+    return ()
 
 
 class Catalog:
@@ -33,10 +43,24 @@ class Catalog:
 
     Args:
         overrides: the user's prices; they outrank the source.
+        below: further ones, which those outrank.
+        stored: gives those that a ledger holds, which all of these outrank; the same object until they
+            change.
+        file: a price file of the user's, asked for what the source does not know.
     """
 
-    def __init__(self, overrides: Sequence[UserPrice] = ()) -> None:
-        self._overrides = tuple(overrides)
+    def __init__(
+        self,
+        overrides: Sequence[UserPrice] = (),
+        *,
+        below: Sequence[UserPrice] = (),
+        stored: Callable[[], Sequence[UserPrice]] | None = None,
+        file: PriceFile | None = None,
+    ) -> None:
+        self._stated: Layers = (tuple(overrides), tuple(below))
+        self._find_stored = stored or _none_stored
+        self._stored: Sequence[UserPrice] = ()
+        self._file = file
         self._kept: dict[Key, Schedule] = {}
         self._users: dict[tuple[int, str, str | None, str | None], Rates | None] = {}
         self._providers: dict[tuple[str, str | None], str | None] = {}
@@ -50,6 +74,17 @@ class Catalog:
             self._version = source_name()
         return self._version
 
+    def stated(self) -> list[tuple[UserPrice, str]]:
+        """The user's prices in their order of rank, each with where it is stated: "code", "settings",
+        "ledger"."""
+        layers = zip((*self._stated, self._find_stored()), ("code", "settings", "ledger"), strict=True)
+        return [(price, where) for layer, where in layers for price in layer]
+
+    @property
+    def file(self) -> PriceFile | None:
+        """The price file of the user's."""
+        return self._file
+
     def rates(
         self,
         model: str,
@@ -58,16 +93,26 @@ class Catalog:
         base_url: str | None = None,
         at_ns: int,
         tier: str | None = None,
+        region: str | None = None,
+        asked: str | None = None,
     ) -> Rates:
         """The rates of a model at an instant (nanoseconds since 1970, UTC) at the tier that served it.
 
         Never raises; what nobody knows has the status "unpriced" and no prices. The same question gets the
         same object, for as long as the rates hold.
+
+        Args:
+            region: where the answer says that it was made; else it is known by the host of `base_url`.
+            asked: the name in the request, where the answer has another: the user's prices of it count too,
+                such as those of a deployment.
         """
         try:
-            schedule = self._kept.get((model, provider, base_url, tier))
+            if self._find_stored() is not self._stored:
+                self._stored, self._kept = self._find_stored(), {}
+            key = (model, provider, base_url, tier, region, asked)
+            schedule = self._kept.get(key)
             if schedule is None:
-                schedule = self._look_up((model, provider, base_url, tier))
+                schedule = self._look_up(key)
             return schedule.only or schedule.at(at_ns)
         except Exception:  # noqa: BLE001 - a price that cannot be found must not cost a paid answer
             say_once(("catalog", type(model).__name__), logging.ERROR, "no rates for %.100r", model)
@@ -95,7 +140,10 @@ class Catalog:
     def max_output(self, model: str, *, provider: str | None = None) -> int | None:
         """The most output tokens that a model gives, reasoning included; None if we do not know."""
         known = limits.limits_of(names.canonical(model, provider))
-        return known.max_output if known is not None else None
+        if known is not None:
+            return known.max_output
+        listed = self._listed(model, names.provider_id(provider) or self.provider_of(model))
+        return listed.max_output if listed is not None else None
 
     def context_window(self, model: str, *, provider: str | None = None) -> int | None:
         """The tokens that input and output of a model share; None if nobody says."""
@@ -111,7 +159,7 @@ class Catalog:
         return window
 
     def is_reasoning(self, model: str) -> bool:
-        """Whether a model bills output that it does not show: o1 and later, gpt-5 and later, gpt-oss."""
+        """Whether a model bills output that it does not show, unless it is told not to think."""
         return limits.is_reasoning(names.canonical(model))
 
     def _provider_of(self, model: str, base_url: str | None) -> str | None:
@@ -128,29 +176,45 @@ class Catalog:
         return names.split(name)[0] or source.maker(name)
 
     def _listed_window(self, model: str, provider: str | None) -> int | None:
+        listed = self._listed(model, names.provider_id(provider) or self.provider_of(model))
+        fallback = listed.context_window if listed is not None else None
         try:
             source = load()
         except ImportError:
-            return None
+            return fallback
         serving = source.provider(provider) or self.provider_of(model)
         for name in _spellings(model):
             entry = source.find(serving, name) if serving is not None else None
-            if entry is not None:
+            if entry is not None and entry.context_window:
                 return entry.context_window
+        return fallback
+
+    def _listed(self, model: str, serving: str | None) -> Listed | None:
+        """The entry in the user's price file."""
+        if self._file is None:
+            return None
+        for name in _spellings(model):
+            entry = self._file.find(serving, name)
+            if entry is not None:
+                return entry
         return None
 
     def _look_up(self, key: Key) -> Schedule:
-        model, provider, base_url, tier = key
-        schedule = self._resolve(model, provider, str(base_url) if base_url else None, names.usual_tier(tier))
-        if len(self._kept) >= _MOST_KEPT:
-            self._kept = {}
-        return self._kept.setdefault(key, schedule)
+        kept = self._kept  # which is another by the time that stored prices have changed
+        schedule = _placed(self._resolve(key), key[2])
+        if len(kept) >= _MOST_KEPT:
+            kept.clear()
+        return kept.setdefault(key, schedule)
 
-    def _resolve(self, model: str, provider: str | None, base_url: str | None, tier: str | None) -> Schedule:
+    def _resolve(self, key: Key) -> Schedule:
+        model, provider, at_url, asked_tier, region, asked = key
+        base_url, tier = str(at_url) if at_url else None, names.usual_tier(asked_tier)
         serving = names.provider_id(provider) or self.provider_of(model, base_url)
-        users = matching(self._overrides, model, serving, base_url)
+        layers = (*self._stated, tuple(self._stored))
+        called = (model,) if asked is None else (model, asked)
+        users = [user for layer in layers for user in matching(layer, called, serving, base_url)]
         if not users:
-            return self._sourced(model, serving, tier)
+            return self._in_region(model, serving, base_url, tier, region)
         chosen: list[tuple[int, int | None, Rates]] = []
         for user in users:
             rates = self._of_user(user, model, serving, tier)
@@ -160,13 +224,31 @@ class Catalog:
         if chosen and chosen[0][:2] == (ALWAYS, None):
             return Schedule.constant(chosen[0][2])
         edges = [edge for start, end, _ in chosen for edge in (start, end) if edge is not None]
-        return self._sourced(model, serving, tier).overlaid(edges, lambda at: _first(chosen, at))
+        listed = self._in_region(model, serving, base_url, tier, region)
+        return listed.overlaid(edges, lambda at: _first(chosen, at))
 
     def _of_user(self, user: UserPrice, model: str, serving: str | None, tier: str | None) -> Rates | None:
         key = (id(user), names.canonical(model, serving), serving, tier)
         if len(self._users) >= _MOST_KEPT:
             self._users = {}
         return self._users.setdefault(key, rates_of(user, model=key[1], provider=serving, tier=tier))
+
+    def _in_region(
+        self, model: str, serving: str | None, base_url: str | None, tier: str | None, region: str | None
+    ) -> Schedule:
+        """The list price, with what the region costs more. The user's own prices are what the user pays."""
+        schedule = self._sourced(model, serving, tier)
+        where = region or region_at(serving, base_url)
+        row = uplift(serving, names.canonical(model, serving), where)
+        if where is None or row is None or (schedule.only is not None and schedule.only.status != "priced"):
+            return schedule
+        key = (id(schedule), where, row)
+        known = _uplifted.get(key)
+        if known is None or known[0] is not schedule:
+            if len(_uplifted) >= _MOST_KEPT:
+                _uplifted.clear()
+            known = _uplifted[key] = (schedule, row.on(schedule, where))
+        return known[1]
 
     def _sourced(self, model: str, serving: str | None, tier: str | None) -> Schedule:
         free = stated_free(serving, names.tidy(model))
@@ -183,21 +265,40 @@ class Catalog:
             )
         if len(model) > _LONGEST_NAME:
             return _unknown(model[:_LONGEST_NAME], serving, tier, "the name is too long to be a model's")
-        source = load()
+        try:
+            source = load()
+        except ImportError:
+            return self._filed(model, serving, tier) or _unknown(
+                model, serving, tier, "genai-prices is not installed"
+            )
         known = source.provider(serving)
         if known is None:
+            filed = self._filed(model, serving, tier)
+            if filed is not None:
+                return filed
             seller = "who sells it is not known" if serving is None else f"no prices of {serving!r} are known"
             return _unknown(model, serving, tier, seller)
         for name in _spellings(model):
             entry = source.find(known, name)
             if entry is not None:
-                return source.schedule(known, entry, tier)
+                found = source.schedule(known, entry, tier)
+                unknown = found.only is not None and found.only.status == "unpriced"
+                return (self._filed(model, known, tier) or found) if unknown else found
         return (
             _fine_tuned(model, known, tier)
+            or self._filed(model, known, tier)
             or _snapshot(source, model, known, tier)
+            or _routed(source, model, known, tier)
             or _unknown(model, known, tier, f"{source.name} has no price of {model!r} at {known!r}")
         )
 
+    def _filed(self, model: str, serving: str | None, tier: str | None) -> Schedule | None:
+        listed = self._listed(model, serving)
+        return listed.schedule(tier) if listed is not None else None
+
+
+_uplifted: dict[tuple[int, str, Uplift], tuple[Schedule, Schedule]] = {}
+"""Schedules of a region by that of everywhere, so that the same question gets the same object."""
 
 _default: Catalog | None = None
 _default_lock = threading.Lock()
@@ -262,6 +363,25 @@ def _snapshot(source: Source, model: str, provider: str, tier: str | None) -> Sc
         return None
     note = f"{source.name} does not list {name!r}: priced as {base!r}"
     return source.schedule(provider, entry, tier).noted(note)
+
+
+def _routed(source: Source, model: str, provider: str, tier: str | None) -> Schedule | None:
+    """The rates of a model for a variant of OpenRouter's that only chooses its host, with a note."""
+    bases = [names.unrouted(name) for name in _spellings(model)] if provider == "openrouter" else []
+    for name in filter(None, bases):
+        entry = source.find(provider, name)
+        if entry is not None:
+            note = f"priced as {name!r}: what its host costs is in the answer's own `usage.cost` only"
+            return source.schedule(provider, entry, tier).noted(note)
+    return None
+
+
+def _placed(schedule: Schedule, base_url: str | None) -> Schedule:
+    """Of what nobody knows the price of, the address is kept: a price may be stated for it later."""
+    rates = schedule.only
+    if base_url is None or rates is None or rates.status != "unpriced":
+        return schedule
+    return Schedule.constant(replace(rates, base_url=endpoint(base_url)))
 
 
 def _unknown(model: str, provider: str | None, tier: str | None, note: str) -> Schedule:

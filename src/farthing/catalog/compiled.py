@@ -14,8 +14,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from farthing.catalog.own import Multiplier, multiplier
+from farthing.catalog.own import tool_fees
 from farthing.catalog.schedule import ALWAYS, Schedule, merged
+from farthing.catalog.tiers import Multiplier, multiplier
 from farthing.money import rate_pico
 from farthing.records import Band, Rates
 from farthing.records.cost import RateStatus
@@ -46,7 +47,11 @@ _KEYS: dict[str, tuple[str, int]] = {
     "output_audio_mtok": ("audio_output", 1_000_000),
     "input_image_mtok": ("image_input", 1_000_000),
     "output_image_mtok": ("image_output", 1_000_000),
+    "output_reasoning_mtok": ("reasoning", 1_000_000),
+    "output_citation_mtok": ("citation", 1_000_000),
     "web_searches_kcount": ("web_search", 1000),
+    "storage_searches_kcount": ("file_search", 1000),
+    "input_document_kpages": ("page", 1000),
     "requests_kcount": ("request", 1000),
     "audio_hours": ("second", 3600),
     "input_audio_hours": ("second", 3600),
@@ -54,7 +59,7 @@ _KEYS: dict[str, tuple[str, int]] = {
 }
 """genai_prices.data_units: price key -> (our unit, units in one price); the later of two counts."""
 
-_SURCHARGES = frozenset({"web_search", "request"})
+_SURCHARGES = frozenset({"web_search", "file_search", "request"})
 _LONG_AGO = date(2000, 1, 1)
 _MIDNIGHT = time(0, tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -184,6 +189,10 @@ def _rates(entry: _Entry, choice: _Choice, start: date | None, end: date | None)
         else:
             prices, bands = {}, ()
             notes = (f"{entry.source} has no price of the service tier {entry.tier!r}",)
+    fees = tool_fees(entry.provider, entry.model.id) if "output" in prices else None
+    if fees:
+        prices = {**prices, **fees, **prices}
+        bands = tuple(Band(above=b.above, prices={**b.prices, **fees, **b.prices}) for b in bands)
     return Rates(
         provider=entry.provider,
         model=entry.model.id,

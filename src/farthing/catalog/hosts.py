@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-__all__ = ["endpoint", "provider_at"]
+__all__ = ["endpoint", "host_of", "provider_at"]
 
 _HOSTS: tuple[tuple[str, str], ...] = (
     # OpenAI: data residency is by host, eu.api.openai.com and its like (platform docs, "Your data").
@@ -19,8 +19,8 @@ _HOSTS: tuple[tuple[str, str], ...] = (
     (r"api\.deepseek\.com", "deepseek"),
     (r"api\.groq\.com", "groq"),
     (r"(?:[\w-]+\.)?api\.x\.ai", "x-ai"),
-    (r"api\.mistral\.ai", "mistral"),
-    (r"(?:generativelanguage|(?:[\w-]+-)?aiplatform)\.googleapis\.com", "google"),
+    (r"api\.(?:(?:eu|us)\.)?mistral\.ai", "mistral"),
+    (r"(?:generativelanguage|(?:[\w-]+-)?aiplatform|aiplatform\.[\w-]+\.rep)\.googleapis\.com", "google"),
     (r"bedrock-(?:runtime|mantle)(?:-fips)?\.[\w-]+\.(?:amazonaws\.com|api\.aws)", "aws"),
     (r"(?:[a-z]+-)?api\.together\.(?:xyz|ai)", "together"),
     (r"api\.fireworks\.ai", "fireworks"),
@@ -29,6 +29,23 @@ _HOSTS: tuple[tuple[str, str], ...] = (
     (r"api\.cohere\.(?:ai|com)", "cohere"),
     (r"api\.moonshot\.(?:ai|cn)", "moonshotai"),
     (r"api\.z\.ai", "zai"),
+    # Claude Platform on AWS: Anthropic's own API and prices, billed by AWS.
+    (r"aws-external-anthropic\.[\w-]+\.api\.aws", "anthropic"),
+    # They set their own prices, which no source here has: nobody else's apply.
+    (r"[\w.-]+\.snowflakecomputing\.com", "snowflake"),
+    (r"api\.portkey\.ai", "portkey"),
+    (r"api\.writer\.com", "writer"),
+    (r"api\.inference\.crusoecloud\.com", "crusoe"),
+    (r"(?:api\.)?ollama\.com", "ollama"),
+    (r"api\.deepinfra\.com", "deepinfra"),
+    (r"api\.sambanova\.ai", "sambanova"),
+    (r"api\.(?:studio|tokenfactory)\.nebius\.(?:ai|com)", "nebius"),
+    (r"api\.hyperbolic\.xyz", "hyperbolic"),
+    (r"integrate\.api\.nvidia\.com", "nvidia"),
+    (r"dashscope(?:-intl|-us)?\.aliyuncs\.com", "dashscope"),
+    (r"api\.siliconflow\.(?:cn|com)", "siliconflow"),
+    (r"models\.github\.ai|models\.inference\.ai\.azure\.com", "github-models"),
+    (r"ai-gateway\.vercel\.sh", "vercel"),
 )
 """Whole host names. What is not here is looked for among genai-prices' `api_pattern`s."""
 
@@ -45,10 +62,15 @@ def endpoint(url: str) -> str:
     return f"{parts.hostname or ''}{port}{parts.path.rstrip('/')}".lower()
 
 
+def host_of(url: str) -> str:
+    """The host of a URL in lower case; "" if it has none."""
+    return re.split(r"[:/]", endpoint(url), maxsplit=1)[0]
+
+
 @lru_cache(maxsize=1024)
 def provider_at(url: str) -> str | None:
     """The provider at a URL that is well known; None for all others, so for every host of one's own."""
-    host = re.split(r"[:/]", endpoint(url), maxsplit=1)[0]
+    host = host_of(url)
     for pattern, provider in _COMPILED:
         if pattern.fullmatch(host):
             return provider

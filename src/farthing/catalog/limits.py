@@ -1,4 +1,4 @@
-"""How much the models of OpenAI take and give: a table of our own; the price source has no maxima of output.
+"""How much models take and give: a table of our own; the price source has no maxima of output.
 
 Read in November 2026: [L] litellm's model_prices_and_context_window.json, [G] the context windows in
 genai-prices 0.2.3, [V] the model pages of Vercel's AI Gateway. [O]: OpenAI's model pages
@@ -75,6 +75,71 @@ _TABLE: dict[str, Limits] = {
     "gpt-6.1": Limits(1_050_000, 128_000, "G 2026-11; output as of gpt-6"),
 }
 
+_OTHERS: dict[str, Limits] = {
+    "claude-3": Limits(200_000, 4_096, "A"),
+    "claude-3-5": Limits(200_000, 8_192, "A"),
+    "claude-3-7-sonnet": Limits(200_000, 128_000, "A; above 64,000 with the beta header output-128k"),
+    "claude-opus-4": Limits(200_000, 32_000, "A"),
+    "claude-opus-4-5": Limits(200_000, 64_000, "L 2026-11"),
+    "claude-opus-4-6": Limits(1_000_000, 128_000, "L 2026-11"),
+    "claude-opus-4-7": Limits(1_000_000, 128_000, "L 2026-11"),
+    "claude-opus-4-8": Limits(1_000_000, 128_000, "L 2026-11"),
+    "claude-opus-5": Limits(1_000_000, 128_000, "L 2026-11"),
+    "claude-sonnet-4": Limits(200_000, 64_000, "A; the beta header context-1m has 1,000,000 of window"),
+    "claude-sonnet-4-5": Limits(200_000, 64_000, "L G 2026-11; as claude-sonnet-4"),
+    "claude-sonnet-4-6": Limits(1_000_000, 128_000, "L 2026-11"),
+    "claude-sonnet-5": Limits(1_000_000, 128_000, "L 2026-11"),
+    "claude-haiku-4-5": Limits(200_000, 64_000, "L 2026-11"),
+    "claude-haiku-5-5": Limits(1_000_000, 128_000, "L 2026-11"),
+    "claude-fable-5": Limits(1_000_000, 128_000, "L 2026-11"),
+    "claude-mythos": Limits(1_000_000, 128_000, "L 2026-11"),
+    "gemini-1.5-pro": Limits(2_097_152, 8_192, "M"),
+    "gemini-1.5-flash": Limits(1_048_576, 8_192, "M"),
+    "gemini-2.0": Limits(1_048_576, 8_192, "M"),
+    "gemini-2.5": Limits(1_048_576, 65_536, "L 2026-11"),
+    "gemini-3": Limits(1_048_576, 65_536, "L 2026-11"),
+    "gemini-3.1": Limits(1_048_576, 65_536, "L 2026-11"),
+    "gemini-3.5": Limits(1_048_576, 65_536, "L 2026-11"),
+    "gemini-3.6": Limits(1_048_576, 65_536, "L 2026-11"),
+    "gemini-3.7": Limits(1_048_576, 65_536, "L 2026-11"),
+    "gemini-3.8": Limits(1_048_576, 65_536, "L 2026-11"),
+    "gemini-4": Limits(1_048_576, 1_048_576, "L 2026-11"),
+    "deepseek-chat": Limits(131_072, 8_192, "L 2026-11; DeepSeek's models and pricing page"),
+    "deepseek-reasoner": Limits(131_072, 65_536, "L 2026-11; DeepSeek's models and pricing page"),
+    "deepseek-flash": Limits(1_000_000, 393_216, "L 2026-11"),
+    "deepseek-v4": Limits(1_000_000, 393_216, "L 2026-11"),
+    "gpt-oss-20b": Limits(131_072, 131_072, "L 2026-11; Groq has 65,536 of output"),
+    "gpt-oss-120b": Limits(131_072, 131_072, "L 2026-11; Groq has 65,536 of output"),
+    "grok-3": Limits(131_072, 131_072, "G 2026-11; no maximum of output but the window"),
+    "grok-4": Limits(256_000, 256_000, "G 2026-11; as grok-3"),
+    "grok-4.3": Limits(1_000_000, 1_000_000, "L 2026-11"),
+    "grok-4.5": Limits(500_000, 500_000, "L 2026-11"),
+    "grok-4.6": Limits(500_000, 500_000, "L 2026-11"),
+    "grok-4.7": Limits(500_000, 500_000, "L 2026-11"),
+    "grok-4.20": Limits(1_000_000, 1_000_000, "L 2026-11"),
+    "grok-code-fast": Limits(256_000, 256_000, "L 2026-11"),
+    "mistral-large": Limits(262_144, 262_144, "L 2026-11; no maximum of output but the window"),
+    "mistral-large-4": Limits(1_048_576, 1_048_576, "L 2026-11; as mistral-large"),
+    "mistral-medium": Limits(262_144, 262_144, "L 2026-11; as mistral-large"),
+    "mistral-small": Limits(262_144, 262_144, "L 2026-11; as mistral-large"),
+    "magistral": Limits(262_144, 262_144, "L 2026-11; as mistral-large"),
+    "codestral": Limits(256_000, 256_000, "L 2026-11; as mistral-large"),
+    "command-a": Limits(256_000, 8_000, "L 2026-11"),
+    "command-a-plus": Limits(128_000, 64_000, "L 2026-11"),
+    "command-r": Limits(128_000, 4_096, "L 2026-11"),
+    "sonar-pro": Limits(200_000, 8_000, "L 2026-11"),
+    "kimi-k2": Limits(262_144, 262_144, "L 2026-11"),
+    "kimi-k2.5": Limits(262_144, 262_144, "L 2026-11"),
+    "kimi-k2.6": Limits(262_144, 262_144, "L 2026-11"),
+    "kimi-k3": Limits(1_048_576, 1_048_576, "L 2026-11"),
+    "nova-micro": Limits(128_000, 10_000, "L 2026-11"),
+    "nova-lite": Limits(300_000, 10_000, "L 2026-11"),
+    "nova-pro": Limits(300_000, 10_000, "L 2026-11"),
+}
+"""[A]: Anthropic's models overview (platform.claude.com/docs/en/about-claude/models), [M]: Google's model
+pages (ai.google.dev/gemini-api/docs/models), as of the models' time. Gemini's windows are of input alone.
+"""
+
 _UNLISTED: tuple[tuple[re.Pattern[str], Limits], ...] = (
     (
         re.compile(r"^gpt-(?:[5-9]|\d{2,})(?=[-.:@]|$)"),
@@ -85,8 +150,15 @@ _UNLISTED: tuple[tuple[re.Pattern[str], Limits], ...] = (
 """A younger model of a known line: a hold without any bound would be worse than one after its elders."""
 
 _HYPHENATED = re.compile(r"^gpt-(\d)-(\d)(?=-|$)")
-_REASONING = re.compile(r"^(?:o[1-9]\d?|gpt-(?:[5-9]|\d{2,})(?:\.\d+)?|gpt-oss|codex-mini)(?=[-:@]|$)")
-_NOT_REASONING = re.compile(r"^gpt-5-(?:chat|image)")
+_DOTTED = re.compile(r"^(claude-(?:[a-z]+-)?\d)\.(\d)")
+_BEDROCK = re.compile(
+    r"^(?:(?:us|eu|apac|au|jp|ca|global|us-gov)\.)?(?:anthropic|amazon|mistral|cohere|deepseek|openai)\."
+)
+_REASONING = re.compile(
+    r"^(?:o[1-9]\d?|gpt-(?:[5-9]|\d{2,})(?:\.\d+)?|gpt-oss|codex-mini"
+    r"|gemini-(?:2\.5-pro|2\.5-flash|[3-9](?:\.\d+)?|\d{2,})|grok-(?:3-mini|[4-9](?:\.\d+)?|code|build))(?=[-:@]|$)"
+)
+_NOT_REASONING = re.compile(r"^gpt-5-(?:chat|image)|^gemini-2\.5-flash-(?:lite|image)|^grok-.*non-reasoning")
 
 
 @lru_cache(maxsize=1024)
@@ -94,20 +166,27 @@ def limits_of(model: str) -> Limits | None:
     """The row of the longest name that a model's name is or goes on from with "-", ":" or "@"."""
     plain = name = _plain(model)
     while name:
-        if name in _TABLE:
-            return _TABLE[name]
+        found = _TABLE.get(name) or _OTHERS.get(name)
+        if found is not None:
+            return found
         name = name[: max(name.rfind("-"), name.rfind(":"), name.rfind("@"), 0)]
     return next((limits for pattern, limits in _UNLISTED if pattern.match(plain)), None)
 
 
 @lru_cache(maxsize=1024)
 def is_reasoning(model: str) -> bool:
-    """Whether a model of OpenAI's reasons before it answers."""
+    """Whether a model reasons unseen before it answers, unless it is told not to.
+
+    OpenAI's from o1 on, Gemini from 2.5 on, Grok from 4 on; Claude does where the request asks for it.
+    """
     name = _plain(model)
     return bool(_REASONING.match(name)) and not _NOT_REASONING.match(name)
 
 
 def _plain(model: str) -> str:
-    """Lower case, the base of a fine-tuned model, "gpt-5.4" for Azure's "gpt-5-4"."""
-    name = model.strip().lower().rpartition("/")[2]
-    return _HYPHENATED.sub(r"gpt-\1.\2", base_of_fine_tuned(name) or name)
+    """Lower case, the base of a fine-tuned model, without Bedrock's prefixes, and with versions as their
+    makers write them: "gpt-5.4" for Azure's "gpt-5-4", "claude-opus-4-5" for OpenRouter's "claude-opus-4.5".
+    """
+    name = _BEDROCK.sub("", model.strip().lower().rpartition("/")[2])
+    name = base_of_fine_tuned(name) or name
+    return _DOTTED.sub(r"\1-\2", _HYPHENATED.sub(r"gpt-\1.\2", name))

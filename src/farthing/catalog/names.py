@@ -15,6 +15,7 @@ __all__ = [
     "split",
     "tidy",
     "undated",
+    "unrouted",
     "usual_tier",
 ]
 
@@ -83,6 +84,10 @@ _BEDROCK = re.compile(
     r"^(?:arn:aws[\w-]*:bedrock|(?:(?:us|eu|apac|au|jp|ca|global|us-gov)\.)?"
     r"(?:anthropic|amazon|meta|mistral|cohere|ai21|deepseek|openai|qwen|writer|stability|twelvelabs)\.)"
 )
+_RESOURCE = re.compile(r"^(?:projects/[^/]+/locations/[^/]+/)?publishers/[^/]+/models/(?P<model>.+)$")
+"""A model of Vertex AI by its resource name."""
+_ROUTED = re.compile(r"^(?P<base>.+):(?:nitro|floor|exacto|online)$")
+"""OpenRouter's variants that choose among the hosts of a model (openrouter.ai/docs/guides/routing)."""
 _OPENAI = re.compile(
     r"^(?:ft:|gpt-|chatgpt-|o[1-9](?:-|$)|codex-|computer-use|text-(?:embedding|moderation|davinci|curie|babbage"
     r"|ada)|omni-moderation|whisper-1|tts-1|dall-e|sora-|davinci|curie|babbage|ada(?:$|-))"
@@ -105,7 +110,13 @@ def provider_id(provider: str | None) -> str | None:
 
 
 def split(model: str) -> tuple[str | None, str]:
-    """("openai", "gpt-4o") of "openai/gpt-4o"; (None, the name) where no provider stands before a slash."""
+    """("openai", "gpt-4o") of "openai/gpt-4o"; (None, the name) where no provider stands before a slash.
+
+    A resource name of Vertex AI ("publishers/anthropic/models/...") is Google's.
+    """
+    resource = _RESOURCE.match(model)
+    if resource is not None:
+        return "google", resource["model"]
     prefix, slash, rest = model.partition("/")
     if not slash or not rest:
         return None, model
@@ -141,6 +152,12 @@ def maker(model: str) -> str | None:
 def undated(model: str) -> str | None:
     """The name without the date of its snapshot; None if it has none."""
     found = _DATED.match(model)
+    return found["base"] if found else None
+
+
+def unrouted(model: str) -> str | None:
+    """ "openai/gpt-4o" of OpenRouter's "openai/gpt-4o:nitro"; None if it has no such variant."""
+    found = _ROUTED.match(model)
     return found["base"] if found else None
 
 

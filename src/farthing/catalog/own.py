@@ -4,44 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from fractions import Fraction
 
+from farthing.money import rate_pico
+
 __all__ = [
     "FINE_TUNED",
     "FREE",
-    "MULTIPLIERS",
+    "TOOL_FEES",
     "FineTuned",
     "Free",
-    "Multiplier",
-    "multiplier",
+    "ToolFee",
     "stated_free",
+    "tool_fees",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Multiplier:
-    """Tokens at `tier` of `provider` cost `factor` x standard, where the source has no price of that tier."""
-
-    provider: str
-    tier: str
-    factor: Fraction
-    since: date
-    source: str
-
-    @property
-    def note(self) -> str:
-        """What a reader of the cost must know."""
-        return f"{self.tier} at {self.factor} x the standard price, since {self.since} ({self.source})"
-
-    def on(self, prices: Mapping[str, int | Fraction]) -> dict[str, int | Fraction]:
-        """Prices of tokens x `factor`; searches and the like are not discounted with them."""
-        return {
-            unit: price if unit in _NO_TOKENS else _whole(Fraction(price) * self.factor)
-            for unit, price in prices.items()
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +39,6 @@ class FineTuned:
     prices: Mapping[str, Decimal]
     source: str
 
-
-_HALF = Fraction(1, 2)
-_NO_TOKENS = frozenset({"web_search", "request", "second", "character", "image"})
-
-MULTIPLIERS: tuple[Multiplier, ...] = (
-    Multiplier("openai", "batch", _HALF, date(2024, 4, 15), "platform.openai.com/docs/guides/batch"),
-    Multiplier("openai", "flex", _HALF, date(2025, 4, 17), "platform.openai.com/docs/guides/flex-processing"),
-    Multiplier("azure", "batch", _HALF, date(2024, 8, 1), "learn.microsoft.com, Azure OpenAI global batch"),
-    Multiplier("anthropic", "batch", _HALF, date(2024, 10, 8), "docs.anthropic.com, Message Batches"),
-)
-"""No row for priority or fast: OpenAI charges 1.67 to 2.5 x for them, by model."""
 
 FREE: tuple[Free, ...] = (
     Free("openai", "*moderation*", "platform.openai.com/docs/guides/moderation: free to use"),
@@ -97,16 +64,50 @@ FINE_TUNED: tuple[FineTuned, ...] = (
 """Asked only where the source does not know the name, as with "ft:gpt-4.1-..." and "ft:gpt-4o:..."."""
 
 
-def multiplier(provider: str | None, tier: str) -> Multiplier | None:
-    """The row of a provider's tier, if there is one."""
-    return next((row for row in MULTIPLIERS if (row.provider, row.tier) == (provider, tier)), None)
+@dataclass(frozen=True, slots=True)
+class ToolFee:
+    """What a provider charges for a hosted tool beside the tokens; USD for a thousand calls."""
+
+    provider: str
+    model: str
+    unit: str
+    per_thousand: Decimal
+    source: str
+
+
+_OPENAI_TOOLS = (
+    "OpenAI pricing page, built-in tools, as quoted at modelcostwatch.com/openai/tool-costs on 2026-03-12"
+)
+_XAI_TOOLS = "docs.x.ai/developers/pricing, tool invocation costs, read on 2026-11-21"
+
+TOOL_FEES: tuple[ToolFee, ...] = (
+    ToolFee("openai", "gpt-4o*", "web_search_preview", Decimal(25), _OPENAI_TOOLS),
+    ToolFee("openai", "gpt-4.1*", "web_search_preview", Decimal(25), _OPENAI_TOOLS),
+    ToolFee("openai", "*", "web_search_preview", Decimal(10), _OPENAI_TOOLS),
+    ToolFee("openai", "*", "web_search", Decimal(10), _OPENAI_TOOLS),
+    ToolFee("x-ai", "*", "web_search", Decimal(5), _XAI_TOOLS),
+    ToolFee("x-ai", "*", "x_search", Decimal(5), _XAI_TOOLS),
+    ToolFee("x-ai", "*", "code_execution", Decimal(5), _XAI_TOOLS),
+    ToolFee("x-ai", "*", "document_search", Decimal(10), _XAI_TOOLS),
+    ToolFee("x-ai", "*", "file_search", Decimal("2.5"), _XAI_TOOLS),
+)
+"""Asked only where the price source has no price of the unit; of two rows for one unit the first counts.
+
+Left out, so that such calls are `partial`: containers (billed by size and time, and shared by calls), and
+Google's grounding (free up to a number of prompts a day, which no answer shows).
+"""
+
+
+def tool_fees(provider: str, model: str) -> dict[str, int | Fraction]:
+    """Unit -> pico-dollars for one use of a hosted tool."""
+    fees: dict[str, int | Fraction] = {}
+    for row in TOOL_FEES:
+        if row.provider == provider and row.unit not in fees and fnmatchcase(model.lower(), row.model):
+            fees[row.unit] = rate_pico(row.per_thousand, 1000)
+    return fees
 
 
 def stated_free(provider: str | None, model: str) -> Free | None:
     """The row that says that a model costs nothing, if there is one."""
     name = model.lower()
     return next((row for row in FREE if row.provider == provider and fnmatchcase(name, row.model)), None)
-
-
-def _whole(price: Fraction) -> int | Fraction:
-    return price.numerator if price.denominator == 1 else price

@@ -6,20 +6,24 @@ each entry. Its own calculation takes 100 us a call and prices what it does not 
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from farthing.catalog import refreshed
 from farthing.catalog.compiled import compiled
+from farthing.catalog.corrections import corrected
 from farthing.catalog.names import maker, provider_id
-from farthing.catalog.own import multiplier
 from farthing.catalog.schedule import Schedule
+from farthing.catalog.tiers import multiplier
+from farthing.log import say_once
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider
 
-__all__ = ["Source", "load", "source_name"]
+__all__ = ["Source", "installed", "load", "source_name"]
 
 _lock = threading.Lock()
 _loaded: Source | None = None
@@ -27,10 +31,13 @@ _loaded: Source | None = None
 
 def source_name() -> str:
     """Name and version of the price source, without loading it."""
-    try:
-        return f"genai-prices {version('genai-prices')}"
-    except PackageNotFoundError:
-        return "genai-prices (not installed)"
+    if _loaded is not None:
+        return _loaded.name
+    return refreshed.name_standing() or _installed_name()
+
+
+def _installed_name() -> str:
+    return f"genai-prices {refreshed.installed() or '(not installed)'}"
 
 
 def load() -> Source:
@@ -43,17 +50,37 @@ def load() -> Source:
     if _loaded is None:
         with _lock:
             if _loaded is None:
-                from genai_prices.data import providers  # noqa: PLC0415 - heavy: at first use
-
-                _loaded = Source(providers)
+                _loaded = _refreshed() or installed()
     return _loaded
+
+
+def installed() -> Source:
+    """The list that is installed, also where a newer one was put aside.
+
+    Raises:
+        ImportError: if genai-prices is not installed.
+    """
+    from genai_prices.data import providers  # noqa: PLC0415 - heavy: at first use
+
+    return Source(providers, _installed_name())
+
+
+def _refreshed() -> Source | None:
+    newer = refreshed.standing()
+    if newer is None:
+        return None
+    try:
+        return Source(refreshed.parsed(newer[1]), newer[0])
+    except ValueError as error:
+        say_once(("refreshed",), logging.WARNING, "the updated price list cannot be used: %s", error)
+        return None
 
 
 class Source:
     """The entries of genai-prices, and the schedules that were compiled from them."""
 
-    def __init__(self, providers: list[Provider]) -> None:
-        self.name = source_name()
+    def __init__(self, providers: list[Provider], name: str) -> None:
+        self.name = name
         self._providers = providers
         self._by_id = {provider.id: provider for provider in providers}
         self._schedules: dict[tuple[str, int, str | None], Schedule] = {}
@@ -83,6 +110,10 @@ class Source:
         known = self._by_id.get(provider)
         return known.find_model(model, all_providers=self._providers) if known is not None else None
 
+    def entries(self) -> Iterator[tuple[str, ModelInfo]]:
+        """Every provider's id with each of its entries."""
+        return ((provider.id, model) for provider in self._providers for model in provider.models)
+
     def schedule(self, provider: str, model: ModelInfo, tier: str | None) -> Schedule:
         """The rates of an entry; the same objects at each call."""
         key = (provider, id(model), tier)
@@ -93,6 +124,8 @@ class Source:
         own = any(model is listed for listed in self._by_id[provider].models)
         variants = model.price_variants if own and model.price_variants else ()
         schedule = compiled(provider, model, tier, variants, self.name)
+        if own:
+            schedule = corrected(schedule, provider, model.id, tier)
         if tier in {None, "batch", "flex", "priority", "fast"} or multiplier(provider, tier or ""):
             return self._schedules.setdefault(key, schedule)
         return schedule  # any text can be asked for as a tier: not kept

@@ -8,14 +8,15 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
 from fractions import Fraction
-from typing import get_args
+from typing import Any, get_args
 
 from farthing.catalog.hosts import endpoint
 from farthing.catalog.names import canonical, provider_id, tidy, usual_tier
-from farthing.catalog.own import multiplier
+from farthing.catalog.tiers import multiplier
 from farthing.money import rate_pico
 from farthing.records import Rates
 from farthing.records.cost import Unit
+from farthing.records.fees import SINGLE
 from farthing.records.shown import Shown
 
 __all__ = ["UNITS", "Amount", "UserPrice", "matching", "rates_of"]
@@ -24,7 +25,7 @@ Amount = Decimal | int | float | str
 
 UNITS: tuple[str, ...] = get_args(Unit)
 
-_SINGLE = frozenset({"web_search", "request", "second", "image"})
+_SINGLE = SINGLE - {"character"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -35,7 +36,8 @@ class UserPrice(Shown):
         model: its name, or a glob such as "llama-*"; any case.
         prices: unit -> USD: per million for tokens and characters ("input", "cached", "cache_write",
             "cache_write_1h", "output", "audio_input", "audio_output", "image_input", "image_output",
-            "character"), for one of "web_search", "request", "second", "image". A float is read by its repr.
+            "character"), for one of "request", "second", "image" and of each fee ("web_search", ...:
+            `farthing.records.fees`). A float is read by its repr.
         free: True states that every use of it costs nothing; then `prices` stays empty.
         provider, base_url: only for calls to this provider, or to URLs that begin so; None for all.
         tier: the service tier that they are of; None is standard.
@@ -57,7 +59,43 @@ class UserPrice(Shown):
     ends_at: datetime | None = None
     aliases: tuple[str, ...] = ()
 
+    @classmethod
+    def from_dict(cls, stated: Mapping[str, Any]) -> UserPrice:
+        """What `to_dict` made.
+
+        Raises:
+            ValueError, KeyError, TypeError: for what it did not make.
+        """
+        known = dict(stated)
+        for name in ("starts_at", "ends_at"):
+            if known.get(name) is not None:
+                known[name] = datetime.fromisoformat(known[name])
+        return cls(**{**known, "aliases": tuple(known.get("aliases", ()))})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that is stated, for JSON: prices as exact decimal text, instants in ISO 8601."""
+        return {
+            "model": self.model,
+            "prices": {unit: str(amount) for unit, amount in self.prices.items()},
+            "free": self.free,
+            "provider": self.provider,
+            "base_url": self.base_url,
+            "tier": self.tier,
+            "starts_at": None if self.starts_at is None else self.starts_at.isoformat(),
+            "ends_at": None if self.ends_at is None else self.ends_at.isoformat(),
+            "aliases": list(self.aliases),
+        }
+
+    @property
+    def key(self) -> str:
+        """What it is for. Of two stored prices for the same the later replaces the earlier."""
+        since = "" if self.starts_at is None else self.starts_at.isoformat()
+        parts = (self.model.lower(), self.provider, self.base_url, self.tier, since)
+        return "|".join(part or "" for part in parts)
+
     def __post_init__(self) -> None:
+        if not isinstance(self.model, str) or not self.model.strip():
+            raise ValueError(f"a price is for a model or a glob; got {self.model!r}")
         if self.free == bool(self.prices):
             raise ValueError(f"the price of {self.model!r} needs either prices or free=True")
         for unit, amount in self.prices.items():
@@ -80,7 +118,7 @@ def pico(unit: str, amount: Amount) -> int | Fraction:
     if unit not in UNITS:
         raise ValueError(f"a price is for one of {', '.join(UNITS)}; got {unit!r}")
     try:
-        exact = Decimal("NaN") if isinstance(amount, bool) else Decimal(str(amount).strip())
+        exact = Decimal("NaN") if isinstance(amount, bool) else Decimal(str(amount).strip().removeprefix("$"))
     except InvalidOperation:
         exact = Decimal("NaN")
     if not exact.is_finite() or not 0 <= exact <= 10**9:
@@ -89,13 +127,14 @@ def pico(unit: str, amount: Amount) -> int | Fraction:
 
 
 def matching(
-    prices: tuple[UserPrice, ...], model: str, provider: str | None, base_url: str | None
+    prices: tuple[UserPrice, ...], called: tuple[str, ...], provider: str | None, base_url: str | None
 ) -> list[UserPrice]:
-    """Those that may apply to calls of a model, the most specific first, the later of two equals first.
+    """Those that may apply to a call by one of its model's names, the most specific first, the later of two
+    equals first.
 
     A name outranks a glob, then a URL a provider, and a provider none.
     """
-    names = {tidy(model).lower(), canonical(model, provider).lower()}
+    names = {spelt.lower() for name in called for spelt in (tidy(name), canonical(name, provider))}
     at = endpoint(base_url) if base_url else None
     found: list[tuple[tuple[bool, bool, bool, int], UserPrice]] = []
     for position, price in enumerate(prices):
@@ -145,4 +184,5 @@ def rates_of(price: UserPrice, *, model: str, provider: str | None, tier: str | 
         tier=tier,
         notes=notes,
         flags=flags,
+        base_url=None if price.base_url is None else endpoint(price.base_url),
     )

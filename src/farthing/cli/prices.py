@@ -1,52 +1,28 @@
-"""`farthing prices`: show."""
+"""`farthing prices`: show; `set`, `remove`, `diff` and `update` are in files of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
 from datetime import date, datetime
-from decimal import Context, Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from farthing import money
 from farthing.cli.dates import When, midnight
 from farthing.cli.options import output_options, stated
+from farthing.cli.pricelists import diff, update
+from farthing.cli.pricing import described, remove, set_
 from farthing.cli.sheet import Column, Field, Sheet, emit
+from farthing.cli.tariff import Price, iso
 from farthing.cli.told import Told
 
 if TYPE_CHECKING:
+    from farthing.meter.meter import Meter
     from farthing.records import Rates
 
 __all__ = ["prices"]
-
-_SINGLE: Final = frozenset({"web_search", "request", "second", "image"})
-"""Units whose price is stated for one; all others are tokens or characters, by the million."""
-
-_DIGITS: Final = Context(prec=30)
-
-
-@dataclass(frozen=True, slots=True)
-class _Price:
-    """`usd` for `per` of a unit, for requests of more than `above` input tokens."""
-
-    unit: str
-    above: int
-    pico: int | Fraction
-
-    @property
-    def per(self) -> int:
-        return 1 if self.unit in _SINGLE else 1_000_000
-
-    @property
-    def usd(self) -> Decimal:
-        """Exact where it has a last digit."""
-        pico = Fraction(self.pico) * self.per
-        if pico.denominator == 1:
-            return money.usd_from_pico(pico.numerator)
-        return _DIGITS.divide(Decimal(pico.numerator), Decimal(pico.denominator * money.PICO))
 
 
 @click.group(invoke_without_command=True)
@@ -57,43 +33,87 @@ def prices(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
+for _command in (set_, remove, diff, update):
+    prices.add_command(_command)
+
+
 @prices.command("show")
-@click.argument("model")
+@click.argument("model", required=False)
 @click.option("--provider", help="Who sends the bill; else the maker of the model.")
+@click.option("--base-url", metavar="URL", help="Of the server: prices may depend on it.")
+@click.option("--tier", help="The service tier that served it, such as batch or flex; else standard.")
 @click.option("--at", type=When(), help="On this date (UTC) or at this instant; else now.")
+@click.option("--file", "path", metavar="PATH", help="Beside it, what a price file in litellm's format says.")
 @output_options
 def show(
-    model: str, provider: str | None, at: date | datetime | None, ledger: str | None, form: str | None
-) -> None:
-    """The prices of MODEL, your own before those of the price list.
+    model: str | None, at: date | datetime | None, path: str | None, ledger: str | None, form: str | None,
+    **asked: str | None,
+) -> None:  # fmt: skip
+    """The prices of MODEL, your own before those of the price list; without MODEL all of your own.
 
     Exit status 1 if nobody knows them.
     """
-    from farthing.meter.meter import Meter  # noqa: PLC0415  help needs none of it
-    from farthing.quote import instant_ns  # noqa: PLC0415
+    from farthing.quote import instant_ns  # noqa: PLC0415  help needs none of it
 
-    found = stated(ledger)
-    own = found["prices"].value if "prices" in found else None
-    engine = Meter(":memory:", prices=own).engine
-    at_ns = instant_ns(None if at is None else midnight(at), engine.clock.time_ns())
-    rates = engine.catalog.rates(model, provider=provider, at_ns=at_ns)
-    emit(_sheet(model, rates), form)
+    with _meter(ledger) as meter:
+        if model is None:
+            emit(described(meter.engine.catalog.stated()), form)
+            return
+        at_ns = instant_ns(None if at is None else midnight(at), meter.engine.clock.time_ns())
+        rates = meter.engine.catalog.rates(model, at_ns=at_ns, **asked)
+        other = _other(meter, model, path, at_ns, rates)
+    emit(_sheet(model, rates, other), form)
     if rates.status == "unpriced":
         raise Told(f"no price is known of {model!r}: {'; '.join(rates.notes) or 'nobody states one'}")
 
 
-def _sheet(model: str, rates: Rates) -> Sheet:
-    rows = list(_lines(0, rates.prices))
-    for band in rates.bands:
-        rows += _lines(band.above, band.prices)
+@contextmanager
+def _meter(ledger: str | None) -> Iterator[Meter]:
+    """A meter that makes no ledger, and knows the prices of one that is there."""
+    from farthing.meter.meter import Meter  # noqa: PLC0415  help needs none of it
+
+    wanted = {name: setting.value for name, setting in stated(ledger).items() if name in {"ledger", "prices"}}
+    meter = Meter(**wanted)
+    try:
+        yield meter
+    finally:
+        meter.close()
+
+
+def _other(meter: Meter, model: str, path: str | None, at_ns: int, rates: Rates) -> Rates | None:
+    """What a price file says, where one is named."""
+    from farthing.catalog import PriceFile  # noqa: PLC0415  help needs none of it
+
+    file = PriceFile(path) if path is not None else meter.engine.catalog.file
+    if file is None:
+        return None
+    try:
+        file.check()
+    except (OSError, ValueError) as error:
+        raise Told(f"{file.path} is no price file: {error}") from None
+    listed = file.find(rates.provider, meter.engine.catalog.canonical(model, rates.provider))
+    listed = listed or file.find(rates.provider, rates.model)
+    schedule = listed.schedule(rates.tier) if listed is not None else None
+    return schedule.at(at_ns) if schedule is not None else None
+
+
+def _sheet(model: str, rates: Rates, other: Rates | None) -> Sheet:
+    rows = _rows(rates)
+    theirs = {} if other is None else {(row.unit, row.above): row for row in _rows(other)}
+    rows += [row for cell, row in theirs.items() if cell not in {(r.unit, r.above) for r in rows}]
+    ours = {(row.unit, row.above) for row in _rows(rates)}
     columns = [
         Column("Unit", lambda row: row.unit.replace("_", " ")),
-        Column("USD", lambda row: f"{row.usd:f}", number=True),
+        Column("USD", lambda row: f"{row.usd:f}" if (row.unit, row.above) in ours else "", number=True),
         Column("Per", lambda row: f"{row.per:,}", number=True),
     ]
-    if rates.bands:
+    if any(row.above for row in rows):
         columns.append(
             Column("Above input tokens", lambda row: f"{row.above:,}" if row.above else "", number=True)
+        )
+    if other is not None:
+        columns.insert(
+            2, Column(other.source, lambda row: _shown(theirs.get((row.unit, row.above))), number=True)
         )
     known = rates.status != "unpriced"
     return Sheet(
@@ -108,25 +128,39 @@ def _sheet(model: str, rates: Rates) -> Sheet:
             "status": rates.status,
             "tier": rates.tier,
             "source": rates.source or None,
-            "startsAt": _iso(rates.starts_at),
-            "endsAt": _iso(rates.ends_at),
+            "startsAt": iso(rates.starts_at),
+            "endsAt": iso(rates.ends_at),
             "notes": list(rates.notes),
-            "prices": [{f.key: f.of(row) for f in _FIELDS} for row in rows],
+            "flags": list(rates.flags),
+            "prices": [{f.key: f.of(row) for f in _FIELDS} for row in _rows(rates)],
+            "other": None
+            if other is None
+            else {
+                "source": other.source,
+                "prices": [{f.key: f.of(row) for f in _FIELDS} for row in _rows(other)],
+            },
         },
     )
 
 
-def _lines(above: int, table: Mapping[str, int | Fraction]) -> Iterator[_Price]:
-    return (_Price(unit, above, pico) for unit, pico in table.items())
+def _rows(rates: Rates) -> list[Price]:
+    rows = list(_lines(0, rates.prices))
+    for band in rates.bands:
+        rows += _lines(band.above, band.prices)
+    return rows
+
+
+def _lines(above: int, table: Mapping[str, int | Fraction]) -> Iterator[Price]:
+    return (Price(unit, above, pico) for unit, pico in table.items())
+
+
+def _shown(price: Price | None) -> str:
+    return "" if price is None else f"{price.usd:f}"
 
 
 def _when(rates: Rates) -> str:
     since = f", since {rates.starts_at:%Y-%m-%d}" if rates.starts_at is not None else ""
     return f"{since}{f', until {rates.ends_at:%Y-%m-%d}' if rates.ends_at is not None else ''}"
-
-
-def _iso(instant: datetime | None) -> str | None:
-    return None if instant is None else instant.isoformat().replace("+00:00", "Z")
 
 
 def _whole(pico: int | Fraction) -> Any:

@@ -1,0 +1,170 @@
+"""`farthing prices set` and `remove`: prices of your own, in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from farthing.cli.dates import When, midnight
+from farthing.cli.options import opened, output_options
+from farthing.cli.sheet import Column, Field, Sheet, emit
+from farthing.cli.tariff import iso
+from farthing.cli.told import Told
+from farthing.errors import FarthingError
+
+if TYPE_CHECKING:
+    from farthing.catalog import UserPrice
+
+__all__ = ["described", "remove", "set_"]
+
+
+def _which(command: Any) -> Any:
+    """The options that say which price is meant."""
+    for option in (
+        click.option("--from", "since", type=When(), help="Holds from this date (UTC) or instant on."),
+        click.option("--tier", help="Is of this service tier; else of the standard one."),
+        click.option("--base-url", metavar="URL", help="Only for servers whose URL begins so."),
+        click.option("--provider", help="Only for calls to this provider."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("set")
+@click.argument("model")
+@click.argument("rates", nargs=-1, metavar="UNIT=USD...")
+@click.option("--free", is_flag=True, help="It costs nothing.")
+@_which
+@click.option("--until", type=When(), help="Holds to the end of this date (UTC), or to before this instant.")
+@click.option("--alias", "aliases", multiple=True, help="A further name, such as a deployment's.")
+@output_options
+def set_(
+    model: str, rates: tuple[str, ...], *, free: bool, until: date | datetime | None,
+    aliases: tuple[str, ...], ledger: str | None, form: str | None, **which: Any,
+) -> None:  # fmt: skip
+    """State what MODEL costs, a name or a glob such as 'llama-*': input=2.50 output=10 cached=1.25.
+
+    USD for a million tokens or characters, for one of all else. It replaces the price that was set for the
+    same model, provider, URL, tier and beginning, and holds for the next call of every program on the ledger.
+    """
+    price = _price(
+        model, dict(_rate(rate) for rate in rates), free=free, until=until, aliases=aliases, **which
+    )
+    with opened(ledger, make=True) as meter:
+        replaced = meter.engine.ledger.set_price(price)
+    emit(described([(price, "ledger")], title="Replaced." if replaced else "Set."), form)
+
+
+@click.command("remove")
+@click.argument("model")
+@_which
+@output_options
+def remove(model: str, ledger: str | None, form: str | None, **which: Any) -> None:
+    """Forget what was set for MODEL. Calls that were priced with it keep their cost."""
+    key = _price(model, {}, free=True, **which).key
+    with opened(ledger) as meter:
+        if not meter.engine.ledger.remove_price(key):
+            raise Told(f"no such price of {model!r} is stored: `farthing prices show` lists those there are")
+    emit(
+        Sheet(
+            fields=[Field("removed", str)],
+            columns=[Column("Removed", str)],
+            rows=[model],
+            document={"removed": model},
+        ),
+        form,
+    )
+
+
+def _rate(text: str) -> tuple[str, str]:
+    unit, equals, usd = text.partition("=")
+    if not equals or not unit or not usd:
+        raise click.BadParameter(
+            f"{text!r} is not of the form UNIT=USD, such as input=2.50", param_hint="'RATES'"
+        )
+    return unit, usd
+
+
+def _price(
+    model: str,
+    rates: dict[str, str],
+    *,
+    free: bool,
+    since: date | datetime | None,
+    until: date | datetime | None = None,
+    **more: Any,
+) -> UserPrice:
+    from farthing.meter.prices import user_price  # noqa: PLC0415  help needs none of it
+
+    given = {**rates, **{name: value for name, value in more.items() if value}}
+    if since is not None:
+        given["from"] = midnight(since)
+    if until is not None:
+        given["until"] = _end(until)
+    if free:
+        given["free"] = True
+    if not free and not rates:
+        raise click.UsageError("say what it costs: input=2.50 output=10, or --free")
+    try:
+        return user_price(model, given)
+    except FarthingError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _end(until: date | datetime) -> datetime:
+    from datetime import timedelta  # noqa: PLC0415  one use
+
+    return until if isinstance(until, datetime) else midnight(until) + timedelta(days=1)
+
+
+def described(rows: Sequence[tuple[UserPrice, str]], title: str = "") -> Sheet:
+    """Prices of the user's, with who states them: in their order of rank."""
+    columns = [
+        Column("Model", lambda row: ", ".join((row[0].model, *row[0].aliases))),
+        Column("Prices", lambda row: _prices(row[0])),
+        Column("For", lambda row: _for(row[0])),
+        Column("Stated in", lambda row: row[1]),
+    ]
+    if not any(_for(price) for price, _ in rows):
+        del columns[2]
+    return Sheet(
+        fields=_FIELDS,
+        columns=columns,
+        rows=rows,
+        title=title,
+        empty="No prices of your own. `farthing prices set MODEL input=2.50 output=10` states one.",
+    )
+
+
+def _prices(price: UserPrice) -> str:
+    return "free" if price.free else ", ".join(f"{unit} {usd}" for unit, usd in price.prices.items())
+
+
+def _for(price: UserPrice) -> str:
+    told = [text for text in (price.provider, price.base_url, price.tier) if text]
+    if price.starts_at is not None:
+        told.append(f"from {_day(price.starts_at)}")
+    if price.ends_at is not None:
+        told.append(f"before {_day(price.ends_at)}")
+    return ", ".join(told)
+
+
+def _day(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d}" if not (instant.hour or instant.minute) else f"{instant:%Y-%m-%d %H:%M %Z}"
+
+
+_FIELDS: Final = [
+    Field("model", lambda row: row[0].model),
+    Field("aliases", lambda row: list(row[0].aliases)),
+    Field("prices", lambda row: {unit: str(usd) for unit, usd in row[0].prices.items()}),
+    Field("free", lambda row: row[0].free),
+    Field("provider", lambda row: row[0].provider),
+    Field("baseUrl", lambda row: row[0].base_url),
+    Field("tier", lambda row: row[0].tier),
+    Field("startsAt", lambda row: iso(row[0].starts_at)),
+    Field("endsAt", lambda row: iso(row[0].ends_at)),
+    Field("statedIn", lambda row: row[1]),
+]
