@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from farthing.tokens import count_messages, count_text, loaded, ranks, text, warm
+from farthing.tokens import count_input, count_messages, count_text, loaded, ranks, text, warm
+from farthing.tokens.families import family_of
 from farthing.tokens.text import Tokenizer, tokenizer
 
 N = 1_000_000
@@ -33,6 +34,13 @@ HOSTILE = {
 }
 
 
+@pytest.fixture(scope="module")
+def _loaded():
+    warm(("o200k_base", "cl100k_base"))
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.usefixtures("_loaded")
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("model", ["gpt-4o", "gpt-4"])
 def test_no_text_breaks_a_count(name, model, capfd):
@@ -40,6 +48,49 @@ def test_no_text_breaks_a_count(name, model, capfd):
     assert 0 < count.tokens <= count.upper < 3 * N
     assert count.method == "exact"
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.usefixtures("_loaded")
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_text_breaks_the_count_of_a_request(name, capfd):
+    """Wherever it stands: several megabytes in all, of which not all are counted."""
+    hostile = HOSTILE[name]
+    function = {"name": hostile, "description": hostile, "arguments": hostile}
+    tools = [{"type": "function", "function": {**function, "parameters": {"properties": {"a": function}}}}]
+    for count in (
+        count_messages(
+            [
+                {"role": hostile, "content": [{"type": hostile, "text": hostile}], "name": hostile},
+                {"role": "assistant", "content": None, "tool_calls": [{"function": function}]},
+                {"role": "user", "content": [{"type": "image_url", "image_url": {"url": hostile}}]},
+            ],
+            "claude-sonnet-4-5",
+            tools=tools,
+            tool_choice={"function": function},
+            response_format={"json_schema": {"schema": {"description": hostile}}},
+        ),
+        count_input([{"type": "function_call", **function}], "gpt-5", instructions=hostile, tools=tools),
+    ):
+        assert N // 200 < count.tokens <= count.upper
+    assert family_of(hostile).name == "other"
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.timeout(60)
+def test_an_interrupt_ends_a_count():
+    """Between two slices: one takes a few hundredths of a second."""
+    seen: list[int] = []
+
+    def encode(piece: str) -> list[int]:
+        seen.append(len(piece))
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return []
+
+    with pytest.raises(KeyboardInterrupt):
+        Tokenizer(encode).count("a" * N)
+    assert max(seen) <= text._SLICE
 
 
 def test_texts_reach_the_tokenizer_in_pieces_that_it_can_bear():

@@ -3,11 +3,13 @@
 from decimal import Decimal
 
 import pytest
+from openai import OpenAI
 
 from farthing import Budget, FarthingError, InvalidBudget, Meter
 from farthing.testing import FakeClock
 
 HI = [{"role": "user", "content": "hi"}]
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
 
 
 @pytest.fixture
@@ -40,9 +42,72 @@ def test_a_model_without_a_price_has_an_estimate_of_tokens_only(meter):
     assert found.input_tokens > 0
 
 
+@pytest.mark.parametrize(
+    ("model", "method"),
+    [("gpt-4o", "exact"), ("gpt-5", "exact"), ("claude-sonnet-4-5", "approximate")],
+)
+def test_an_estimate_is_exact_where_the_models_own_tokenizer_counts(meter, model, method):
+    found = meter.estimate(model=model, messages=HI, max_output_tokens=10)
+    assert found.method == method
+    assert 0 < found.input_tokens <= found.input_tokens_upper
+    assert 0 < found.expected <= found.upper
+
+
+def test_parts_that_follow_no_rule_make_an_estimate_approximate(meter):
+    plain, found = (meter.estimate(model="gpt-4o", messages=HI, tools=tools) for tools in (None, [TOOL]))
+    assert found.method == "approximate"
+    assert found.input_tokens > plain.input_tokens
+    assert found.upper > plain.upper
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["without a cap", "with a cap"])
+@pytest.mark.parametrize("tools", [None, [TOOL]], ids=["plain", "tools"])
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-4", "gpt-5", "gpt-4o-mini"])
+def test_the_upper_cost_is_what_the_guard_holds(meter, provider, model, tools, named):
+    with OpenAI(base_url=provider.base_url, api_key="k", max_retries=0) as plain:
+        client = meter.wrap(plain)
+        cap = {"max_completion_tokens": 50} if named else {}
+        asked = {"tools": tools} if tools else {}
+        answer = client.chat.completions.create(model=model, messages=HI, **cap, **asked)
+    found = meter.estimate(model=model, messages=HI, max_output_tokens=50 if named else None, **asked)
+    assert meter.receipt(answer).held == found.upper
+
+
+def test_what_is_not_shown_is_estimated_at_the_context_window(meter):
+    file = [{"role": "user", "content": [{"type": "input_file", "file_id": "file-1"}]}]
+    found = meter.estimate(model="gpt-4o", input=file, max_output_tokens=10)
+    assert found.upper == 128_000 * Decimal("2.5e-6") + 10 * Decimal("1e-5")
+
+
 def test_the_cheapest_comes_first_and_the_unpriced_last(meter):
     found = meter.cheapest(["gpt-4o", "nobody-knows-it", "gpt-4o-mini"], messages=HI, max_output_tokens=10)
     assert [c.model for c in found] == ["gpt-4o-mini", "gpt-4o", "nobody-knows-it"]
+
+
+def test_each_candidate_has_its_own_estimate(meter):
+    models = ["gpt-4o", "claude-sonnet-4-5", "gpt-4"]
+    found = meter.cheapest(models, messages=HI, max_output_tokens=10)
+    assert sorted(c.model for c in found) == sorted(models)
+    for candidate in found:
+        assert candidate.estimate == meter.estimate(model=candidate.model, messages=HI, max_output_tokens=10)
+    expected = [c.estimate.expected for c in found]
+    assert expected == sorted(expected)
+
+
+def test_the_cheapest_depends_on_how_much_is_written(ledger_path):
+    prices = {"reads": {"input": 1, "output": 100}, "writes": {"input": 100, "output": 1}}
+    prices["nothing"] = {"input": 0, "output": 0}
+    long = [{"role": "user", "content": "word " * 1000}]
+    with Meter(ledger_path, prices=prices) as meter:
+        for cap, first in ((1, "reads"), (100_000, "writes")):
+            found = meter.cheapest([*prices, "nobody-knows-it"], messages=long, max_output_tokens=cap)
+            assert found[0].model == "nothing"
+            assert found[1].model == first
+            assert found[-1].estimate.expected is found[-1].estimate.upper is None
+
+
+def test_of_no_models_none_is_the_cheapest(meter):
+    assert meter.cheapest([], messages=HI) == []
 
 
 def test_without_a_budget_everything_can_be_afforded(meter):

@@ -5,11 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from farthing import money, pricing, tokens, wire
 from farthing.records import Rates, Usage
 
-__all__ = ["Measured", "counted", "foreseen", "measured"]
+__all__ = ["Measured", "count_ahead", "counted", "foreseen", "is_heavy", "measured"]
+
+_WORD = 64
+
+_NO_INPUT = frozenset((
+    # counted as what they are
+    "messages", "input", "prompt", "system", "instructions", "tools", "functions", "tool_choice",
+    "function_call", "response_format", "output_format", "output_config", "text", "prediction",
+    # read by the server, not by the model
+    "audio", "background", "cache_control", "context_management", "conversation", "frequency_penalty",
+    "include", "logit_bias", "logprobs", "max_completion_tokens", "max_output_tokens", "max_tokens",
+    "max_tool_calls", "metadata", "modalities", "model", "models", "moderation", "n", "parallel_tool_calls",
+    "plugins", "presence_penalty", "previous_response_id", "prompt_cache_key", "prompt_cache_options",
+    "prompt_cache_retention", "provider", "reasoning", "reasoning_effort", "safety_identifier", "seed",
+    "service_tier", "stop", "stop_sequences", "store", "stream", "stream_options", "temperature", "thinking",
+    "top_k", "top_logprobs", "top_p", "transforms", "truncation", "usage", "user", "verbosity",
+    "web_search_options",
+))  # fmt: skip
 
 _UNIT = {"characters": "character", "images": "image", "seconds": "second"}
 
@@ -29,8 +47,21 @@ class Measured:
     unforeseen: str
 
 
+def is_heavy(ask: wire.Ask) -> bool:
+    """Whether counting it would hold up an event loop: see `count_ahead`."""
+    return not tokens.loaded(ask.model) or tokens.is_large(ask.body)
+
+
+def count_ahead(ask: wire.Ask) -> None:
+    """Count it now, in a thread that may wait, and remember that."""
+    ask.counted = ask.model, counted(ask)
+
+
 def counted(ask: wire.Ask) -> tokens.Count:
     """The input tokens that the request shows."""
+    if isinstance(ask.counted, tuple) and ask.counted[0] == ask.model:
+        count: tokens.Count = ask.counted[1]
+        return count
     body = ask.body
     if ask.route.prompt == "messages":
         return tokens.count_messages(
@@ -39,8 +70,9 @@ def counted(ask: wire.Ask) -> tokens.Count:
             tools=body.get("tools"),
             tool_choice=body.get("tool_choice"),
             functions=body.get("functions"),
-            response_format=body.get("response_format") or body.get("output_format"),
+            response_format=_format(body),
             extra=body,
+            beside=_beside(body),
         )
     if ask.route.flavour == "openai.responses":
         return tokens.count_input(
@@ -50,11 +82,31 @@ def counted(ask: wire.Ask) -> tokens.Count:
             tools=body.get("tools"),
             tool_choice=body.get("tool_choice"),
             text=body.get("text"),
+            beside=_beside(body),
         )
     count = tokens.count_texts(body.get(ask.route.prompt), ask.model)
     if body.get("suffix"):
         return _plus(count, tokens.count_texts(body["suffix"], ask.model))
     return count
+
+
+def _format(body: Mapping[str, Any]) -> object:
+    """The format of the answer, which is shown to the model."""
+    config = body.get("output_config")  # Anthropic's
+    inner = config.get("format") if isinstance(config, Mapping) else None
+    return body.get("response_format") or body.get("output_format") or inner
+
+
+def _beside(body: Mapping[str, Any]) -> list[object] | None:
+    """Fields that may bring texts into the input, for all that is known; an option is no more than a word."""
+    names = body.keys() - _NO_INPUT
+    if not names:
+        return None
+    return [v for v in map(body.get, names) if v and (len(v) > _WORD if isinstance(v, str) else _holds(v))]
+
+
+def _holds(value: object) -> bool:
+    return isinstance(value, (Mapping, list, tuple))
 
 
 def _plus(a: tokens.Count, b: tokens.Count) -> tokens.Count:

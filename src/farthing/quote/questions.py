@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from farthing import money, pricing, usage, wire
 from farthing.catalog import Catalog
 from farthing.errors import InvalidUsage
+from farthing.quote.billing import charged, region_of
+from farthing.quote.margins import Margins
 from farthing.quote.quoting import Quote, quote
-from farthing.records import Candidate, Cost, Estimate, Usage
+from farthing.records import Candidate, Cost, Estimate, Rates, Usage
 
 __all__ = ["cheapest", "cost_of", "estimate", "imagined", "instant_ns"]
 
@@ -28,6 +31,8 @@ def imagined(
     max_output_tokens: int | None = None,
     provider: str | None = None,
     output_cap: int | None = None,
+    min_output: int | None = None,
+    margins: Margins | None = None,
 ) -> Quote:
     """The quote of a call that might be made: a chat, a response, or the embedding of an input."""
     path, field, cap = "/chat/completions", "messages", "max_tokens"
@@ -43,7 +48,16 @@ def imagined(
         body[cap] = max_output_tokens
     ask = wire.read_request("post", path, body)
     assert ask is not None  # noqa: S101  all three paths are routes
-    return quote(ask, catalog, provider=provider, base_url=None, at_ns=at_ns, output_cap=output_cap)
+    return quote(
+        ask,
+        catalog,
+        provider=provider,
+        base_url=None,
+        at_ns=at_ns,
+        output_cap=output_cap,
+        min_output=min_output,
+        margins=margins,
+    )
 
 
 def estimate(
@@ -57,6 +71,7 @@ def estimate(
     max_output_tokens: int | None = None,
     provider: str | None = None,
     output_cap: int | None = None,
+    margins: Margins | None = None,
 ) -> Estimate:
     """What a call would cost; `upper` is what the guard would hold for it."""
     quoted = imagined(
@@ -69,6 +84,7 @@ def estimate(
         max_output_tokens=max_output_tokens,
         provider=provider,
         output_cap=output_cap,
+        margins=margins,
     )
     out = Usage.trusted(input_tokens=quoted.count.tokens, output_tokens=quoted.ask.cap)
     expected = pricing.total(out, quoted.rates)[0] if quoted.priced else None
@@ -90,23 +106,33 @@ def cheapest(
     at_ns: int,
     messages: object,
     max_output_tokens: int | None = None,
+    output_cap: int | None = None,
+    margins: Margins | None = None,
 ) -> list[Candidate]:
     """The models with their estimate, cheapest first, unpriced last."""
     found = [
         Candidate(
             model=model,
             estimate=estimate(
-                catalog, at_ns=at_ns, model=model, messages=messages, max_output_tokens=max_output_tokens
+                catalog,
+                at_ns=at_ns,
+                model=model,
+                messages=messages,
+                max_output_tokens=max_output_tokens,
+                output_cap=output_cap,
+                margins=margins,
             ),
         )
         for model in models
     ]
-    return sorted(
-        found,
-        key=lambda c: (
-            (1, 0, 0) if c.estimate.upper is None else (0, c.estimate.expected or 0, c.estimate.upper)
-        ),
-    )
+    return sorted(found, key=_dearness)
+
+
+def _dearness(candidate: Candidate) -> tuple[bool, Decimal, Decimal]:
+    expected, upper = candidate.estimate.expected, candidate.estimate.upper
+    if upper is None:
+        return True, Decimal(0), Decimal(0)
+    return False, upper if expected is None else expected, upper
 
 
 def cost_of(
@@ -123,15 +149,26 @@ def cost_of(
     reading = usage.read(body, provider=provider)
     name = reading.model or model or ""
     provider = provider or catalog.provider_of(name, base_url)
-    tier = "batch" if batch else reading.service_tier
-    rates = catalog.rates(name, provider=provider, base_url=base_url, at_ns=at_ns, tier=tier)
+    tier, asked = "batch" if batch else reading.service_tier, model
+
+    def rates_of(model: str) -> Rates:
+        return catalog.rates(
+            model,
+            provider=provider,
+            base_url=base_url,
+            at_ns=at_ns,
+            tier=tier,
+            region=region_of(reading.units),
+            asked=asked if model == name else None,
+        )
+
+    rates = rates_of(name)
     if rates.status == "unpriced" and model and model != name:
-        rates = catalog.rates(model, provider=provider, base_url=base_url, at_ns=at_ns, tier=tier)
-    if reading.usage is None:
+        rates = rates_of(model)
+    if reading.usage is None and reading.reported_nano is None:
         notes = ("The body states no usage that could be read.",)
-        if reading.reported_nano is None:
-            return Cost(usd=None, nano=None, cost_source="unpriced", rates=rates, notes=notes)
-    return pricing.price(reading.usage or Usage(), rates, reported_nano=reading.reported_nano)
+        return Cost(usd=None, nano=None, cost_source="unpriced", rates=rates, notes=notes)
+    return charged(reading, rates, rates_of)
 
 
 def instant_ns(at: datetime | None, now_ns: int) -> int:

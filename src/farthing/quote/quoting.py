@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from farthing import money, pricing, tokens, wire
 from farthing.catalog import Catalog
+from farthing.quote.billing import region_of
 from farthing.quote.counting import counted, measured, predicted
+from farthing.quote.margins import Margins
 from farthing.records import Rates
 
 __all__ = ["Quote", "manual", "quote", "window_of"]
@@ -30,6 +32,9 @@ HOSTED_CALLS = 8
 
 _HONOURS_TOOL_LIMIT = frozenset({"openai", "azure"})
 
+_ALSO = {"web_search": ("web_search", "web_search_preview"), "code_interpreter": ("code_execution",)}
+"""Units of the catalog that a hosted tool may be billed by, where they are not its name."""
+
 
 @dataclass(slots=True)
 class Quote:
@@ -48,6 +53,8 @@ class Quote:
         tool_calls: the limit on hosted tools to write into the request; None to leave it alone.
         unforeseen: what the answer will be billed on that has a price but no bound before it; then `priced`
             is False too.
+        others: further models that the request names, whose budgets bind it too.
+        shown: True if all of its input was counted, so that its bill tells how good the count was.
     """
 
     ask: wire.Ask
@@ -67,6 +74,8 @@ class Quote:
     priced: bool
     tool_calls: int | None
     unforeseen: str = ""
+    others: tuple[str, ...] = ()
+    shown: bool = False
 
     @property
     def hi(self) -> int:
@@ -79,6 +88,11 @@ class Quote:
         if self.capped_by_caller or not self.each:
             return self.hi
         return min(money.ceil_nano(self.fixed + self.each * min(self.least, self.cap)), money.MAX_NANO)
+
+    @property
+    def counted_input(self) -> int | None:
+        """Input tokens to compare the bill with; None where the request does not show all of its input."""
+        return self.count.tokens if self.shown else None
 
     def cap_for(self, held: int) -> int:
         """The output cap that a hold of so many nano-dollars affords."""
@@ -94,6 +108,7 @@ def quote(
     at_ns: int,
     output_cap: int | None = None,
     min_output: int | None = None,
+    margins: Margins | None = None,
 ) -> Quote:
     """The most that a request may cost: see `Quote`."""
     provider = provider or catalog.provider_of(ask.model, base_url)
@@ -101,20 +116,28 @@ def quote(
     if ask.route.measure != "tokens":
         return _measured(ask, catalog, provider, rates)
     reasoning = ask.thinks or catalog.is_reasoning(ask.model)
+    model = catalog.canonical(ask.model, provider)
     count = counted(ask)
-    upper = _most_input(ask, count, catalog, provider)
+    if margins is not None and (learned := margins.upper(model, count.tokens)) > count.upper:
+        count = _widened(count, learned, catalog, ask.model, provider)
+    unseen = ask.hidden_input or ask.tool_calls is not None  # what a hosted tool finds is input too
+    upper = count.upper
+    if unseen or upper >= tokens.UNSEEN:
+        upper = _most_input(count, catalog, ask.model, provider)
     cap, assumed = _cap(ask, catalog, provider, upper, output_cap)
-    writes_limit = (
-        ask.tool_calls == -1 and ask.route.operation == "responses" and provider in _HONOURS_TOOL_LIMIT
-    )
+    unlimited = ask.tool_calls == wire.UNLIMITED
+    writes_limit = unlimited and ask.route.operation == "responses" and provider in _HONOURS_TOOL_LIMIT
     hosted = HOSTED_CALLS if writes_limit else max(ask.tool_calls or 0, 0)
     fixed: int | Fraction = upper * (1 + hosted) * pricing.upper_rate(rates, "input", input_tokens=upper)
-    fixed += hosted * rates.prices.get("web_search", 0)
+    unforeseen = ""
+    if ask.tool_units:
+        fee, unforeseen = _fee(ask, rates)
+        fixed += hosted * fee
     if "prediction" in ask.body:
         fixed += predicted(ask) * pricing.upper_rate(rates, "output", input_tokens=upper)
     return Quote(
         ask=ask,
-        model=catalog.canonical(ask.model, provider),
+        model=model,
         provider=provider,
         rates=rates,
         count=count,
@@ -128,14 +151,17 @@ def quote(
         capped_by_caller=ask.cap is not None or not ask.route.caps or _has_default(ask, provider),
         expected=pricing.prompt(count.tokens, rates),
         reasoning=reasoning,
-        unbounded=ask.tool_calls == -1 and not writes_limit,
+        unbounded=unlimited and not writes_limit,
         priced=rates.status == "free"
         or (
             rates.status == "priced"
-            and pricing.has_rate(rates, "input")
-            and (not ask.route.generates or pricing.has_rate(rates, "output"))
+            and not unforeseen
+            and "input" in rates.prices
+            and (not ask.route.generates or "output" in rates.prices)
         ),
         tool_calls=HOSTED_CALLS if writes_limit else None,
+        unforeseen=unforeseen if rates.status == "priced" else "",
+        shown=count.shown and count.upper < tokens.UNSEEN and not unseen,
     )
 
 
@@ -212,20 +238,43 @@ def _held_rates(
     ask: wire.Ask, catalog: Catalog, provider: str | None, base_url: str | None, at_ns: int
 ) -> Rates:
     """`auto` may be served at priority, the dearer, where it is offered; unset and `default` are standard."""
-    rates = catalog.rates(ask.model, provider=provider, base_url=base_url, at_ns=at_ns, tier=ask.tier)
+    region = region_of(ask.body) if "inference_geo" in ask.body else None
+    rates = catalog.rates(
+        ask.model, provider=provider, base_url=base_url, at_ns=at_ns, tier=ask.tier, region=region
+    )
     if ask.tier == "auto":
-        dearer = catalog.rates(ask.model, provider=provider, base_url=base_url, at_ns=at_ns, tier="priority")
+        dearer = catalog.rates(
+            ask.model, provider=provider, base_url=base_url, at_ns=at_ns, tier="priority", region=region
+        )
         if dearer.status == "priced":
             return dearer
     return rates
 
 
-def _most_input(ask: wire.Ask, count: tokens.Count, catalog: Catalog, provider: str | None) -> int:
+def _widened(
+    count: tokens.Count, learned: int, catalog: Catalog, model: str, provider: str | None
+) -> tokens.Count:
+    """The count with the upper figure that bills of the model ask for; no input is larger than its window."""
+    window = catalog.context_window(model, provider=provider)
+    return replace(count, upper=max(count.upper, learned if window is None else min(learned, window)))
+
+
+def _fee(ask: wire.Ask, rates: Rates) -> tuple[int | Fraction, str]:
+    """Pico-dollars of one run of the dearest hosted tool beside its tokens, and the tool whose fee nobody
+    knows."""
+    most: int | Fraction = 0
+    for unit in ask.tool_units:
+        fees = [rates.prices[name] for name in (unit, *_ALSO.get(unit, ())) if name in rates.prices]
+        if not fees:
+            return most, f"its tool {unit}"
+        most = max(most, *fees)
+    return most, ""
+
+
+def _most_input(count: tokens.Count, catalog: Catalog, model: str, provider: str | None) -> int:
     """What the request does not show is bounded by the context window."""
-    if count.upper >= tokens.UNSEEN:
-        return window_of(catalog, ask.model, provider)
-    unseen = ask.hidden_input or ask.tool_calls is not None  # what a hosted tool finds is input too
-    return max(count.upper, window_of(catalog, ask.model, provider)) if unseen else count.upper
+    window = window_of(catalog, model, provider)
+    return window if count.upper >= tokens.UNSEEN else max(count.upper, window)
 
 
 def _cap(

@@ -2,10 +2,11 @@
 
 Every figure has a `method` and two values: `tokens`, what is expected, and `upper`, what a guard should
 count on. Nothing here raises, and nothing reaches for the network. The first count of a vocabulary loads it
-(see `warm` and `loaded`).
+(see `warm` and `loaded`); no event loop is made to wait for that, nor for a large text (see `sizes`).
 """
 
 from farthing.tokens.count import count_input, count_messages, count_text, count_texts, loaded, warm
+from farthing.tokens.sizes import is_large
 from farthing.tokens.tally import UNSEEN
 from farthing.tokens.text import Count, Method
 
@@ -17,6 +18,7 @@ __all__ = [
     "count_messages",
     "count_text",
     "count_texts",
+    "is_large",
     "loaded",
     "warm",
 ]

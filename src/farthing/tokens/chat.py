@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from farthing.tokens.parts import add_content
-from farthing.tokens.tally import UNSEEN, Tally, as_mapping
+from farthing.tokens.parts import add_beside, add_content
+from farthing.tokens.tally import Tally, as_mapping
 from farthing.tokens.tools import add_schema, add_tool_choice, add_tools
 
 __all__ = ["add_messages", "add_options", "add_prime"]
+
+_NEVER_SHOWN: Final = ("id", "index", "object", "status", "type")
+_OF_MESSAGE: Final = frozenset(
+    ("role", "content", "name", "function_call", "tool_calls", "audio", "refusal", *_NEVER_SHOWN)
+)
+_OF_CALL: Final = frozenset(("function", "custom", "index", "type"))
+_OF_FUNCTION: Final = frozenset(("name", "arguments", "input"))
 
 
 def add_prime(tally: Tally) -> None:
@@ -26,7 +33,7 @@ def add_messages(tally: Tally, messages: object, *, with_tools: bool) -> bool:
         messages = ({"role": "user", "content": messages},)
     if not isinstance(messages, (list, tuple)):
         if messages is not None:
-            tally.guess(0, UNSEEN)  # an iterator would be used up by looking at it
+            tally.unseen()  # an iterator would be used up by looking at it
         return False
     system = False
     for message in messages:
@@ -69,13 +76,17 @@ def _add_rest(tally: Tally, message: Mapping[str, Any], role: object) -> None:
         for call in calls:
             fields = as_mapping(call) or {}
             _add_call(tally, fields.get("function") or fields.get("custom"))
+            if len(fields) > 3:  # the usual ones, whose id is of the round trip
+                add_beside(tally, fields, _OF_CALL)
         each = tally.family.round_trip
         extra = each if len(calls) == 1 else len(calls) * 16
         tally.guess(extra, extra + 10 * len(calls) + 8)
     if isinstance(audio := message.get("audio"), Mapping) and audio:
+        tally.shown = False
         tally.guess(500, 20_000)  # an earlier spoken answer, named by its id
     if message.get("refusal"):
         add_content(tally, message["refusal"])
+    add_beside(tally, message, _OF_MESSAGE)
 
 
 def _add_call(tally: Tally, call: object) -> None:
@@ -83,6 +94,8 @@ def _add_call(tally: Tally, call: object) -> None:
     tally.text(str(fields.get("name") or ""))
     for name in ("arguments", "input"):
         add_content(tally, fields.get(name))
+    if len(fields) > 2:
+        add_beside(tally, fields, _OF_FUNCTION)
 
 
 def add_options(

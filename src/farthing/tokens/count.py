@@ -47,6 +47,7 @@ def count_messages(
     functions: object = None,
     response_format: object = None,
     extra: Mapping[str, Any] | None = None,
+    beside: Iterable[object] | None = None,
 ) -> Count:
     """The input of a chat completion.
 
@@ -54,6 +55,7 @@ def count_messages(
         messages: a list of messages, or a text.
         tools, tool_choice, functions, response_format: as in the request.
         extra: further fields of the request that add input: `function_call`, `system` (Anthropic).
+        beside: values of others, of which nobody knows whether they do: the upper figure has them.
     """
     more = extra or _NOTHING
     declared = tools or functions
@@ -75,9 +77,11 @@ def count_messages(
                 after_system=after_system,
                 chat=True,
             )
+        for value in beside or ():
+            tally.beside(value)
         return tally.total()
     except Exception:  # noqa: BLE001  a shape nobody foresaw is guessed, never refused
-        return as_weight([messages, declared, response_format, dict(more)])
+        return as_weight([messages, declared, response_format, dict(more), beside])
 
 
 def count_input(
@@ -88,12 +92,14 @@ def count_input(
     tools: object = None,
     tool_choice: object = None,
     text: object = None,
+    beside: Iterable[object] | None = None,
 ) -> Count:
     """The input of a Responses request.
 
     Args:
         input: a text or a list of items.
         instructions, tools, tool_choice, text: as in the request.
+        beside: as for a chat.
 
     What `previous_response_id`, `conversation` and `prompt` stand for is not counted.
     """
@@ -115,9 +121,11 @@ def count_input(
                 after_system=bool(instructions),
                 chat=False,
             )
+        for value in beside or ():
+            tally.beside(value)
         return tally.total()
     except Exception:  # noqa: BLE001  as above
-        return as_weight([input, instructions, tools, text])
+        return as_weight([input, instructions, tools, text, beside])
 
 
 def count_texts(input: object, model: str) -> Count:  # noqa: A002  the name of the field

@@ -23,13 +23,13 @@ _HEAD: Final = 1 << 18  # of base64: enough for a JPEG whose metadata comes firs
 
 def add_image(tally: Tally, source: object, detail: object = None) -> None:
     """An image by its data URL, or by anything else, of which only the largest size is known."""
+    tally.shown = False
     rule = tally.family.image
     size = image_size(source) if isinstance(source, str) else None
     if rule.kind == "flat":
         tally.guess(rule.base, rule.most)
-    elif detail == "low":
-        tokens, upper = _sized(rule, 512, 512) if rule.kind == "patches" else (rule.base, rule.base)
-        tally.guess(tokens, upper + 8)
+    elif detail == "low" and rule.kind == "tiles":
+        tally.guess(rule.base, rule.base + 8)
     elif size is None:
         tokens, _ = _sized(rule, 1024, 1024)
         tally.guess(tokens, rule.most + 8)
@@ -41,15 +41,20 @@ def add_image(tally: Tally, source: object, detail: object = None) -> None:
 def add_audio(tally: Tally, data: object) -> None:
     """A sound as base64, expected at 16 kB a second and at least at 1 kB."""
     size = len(data) * 3 // 4 if isinstance(data, str) else 0
-    tally.guess(size // 1600 + 1, min(size // 100 + 100, UNSEEN) if size else UNSEEN)
+    if not size:
+        tally.unseen(1)
+        return
+    tally.shown = False
+    tally.guess(size // 1600 + 1, min(size // 100 + 100, UNSEEN))
 
 
 def add_file(tally: Tally, data: object) -> None:
     """A file as base64 (a document, billed by its text and as an image of each page), or one that is
     somewhere else, of which nothing is known."""
     if not isinstance(data, str):
-        tally.guess(1000, UNSEEN)
+        tally.unseen(1000)
         return
+    tally.shown = False
     size = len(data) * 3 // 4
     image = tally.family.image
     page, page_upper = (image.base if image.kind == "flat" else _sized(image, 1024, 1024)[0]), image.most

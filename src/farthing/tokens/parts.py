@@ -3,15 +3,18 @@ Responses and Anthropic's Messages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from farthing.tokens.media import add_audio, add_file, add_image
 from farthing.tokens.tally import Tally, as_mapping
 
-__all__ = ["add_content"]
+__all__ = ["add_beside", "add_content"]
 
 Part = Mapping[str, Any]
+Kind = tuple[Callable[[Tally, Part], None] | None, frozenset[str]]
+"""What counts parts of a type, and the names of what it looks at."""
 
 
 def add_content(tally: Tally, content: object) -> None:
@@ -25,6 +28,13 @@ def add_content(tally: Tally, content: object) -> None:
         _add_part(tally, content)
 
 
+def add_beside(tally: Tally, fields: Part, known: Collection[str]) -> None:
+    """What else stands in an object: a maker may show it to the model, so the upper figure has its texts."""
+    for name, value in fields.items():
+        if value and name not in known and not isinstance(value, (bool, int, float)):
+            tally.beside(value)
+
+
 def _add_part(tally: Tally, part: object) -> None:
     if isinstance(part, str):
         tally.text(part)
@@ -34,11 +44,16 @@ def _add_part(tally: Tally, part: object) -> None:
         tally.json(part)
         return
     kind = fields.get("type")
-    adder = _KINDS.get(kind) if isinstance(kind, str) else None
+    adder, known = _KINDS.get(kind, _NO_KIND) if isinstance(kind, str) else _NO_KIND
     if adder is not None:
         adder(tally, fields)
+        if len(fields) > 2:
+            add_beside(tally, fields, known)
     elif isinstance(text := fields.get("text"), str):
         tally.text(text)
+        add_beside(tally, fields, _TEXT)
+    elif any(_ELSEWHERE.search(str(name)) for name in (kind, *fields)):
+        tally.unseen(1000)
     else:
         tally.json(fields)
 
@@ -70,7 +85,10 @@ def _add_audio_part(tally: Tally, part: Part) -> None:
 
 def _add_file_part(tally: Tally, part: Part) -> None:
     file = part.get("file")
-    add_file(tally, (file if isinstance(file, Mapping) else part).get("file_data"))
+    fields = file if isinstance(file, Mapping) else part
+    add_file(tally, fields.get("file_data"))
+    if name := fields.get("filename"):
+        tally.beside(name)
 
 
 def _add_source(tally: Tally, part: Part) -> None:
@@ -99,21 +117,32 @@ def _add_thinking(tally: Tally, part: Part) -> None:
     add_content(tally, part.get("thinking"))
 
 
-_KINDS: Final[dict[str, Callable[[Tally, Part], None]]] = {
-    "text": _add_text,
-    "input_text": _add_text,
-    "output_text": _add_text,
-    "summary_text": _add_text,
-    "reasoning_text": _add_text,
-    "refusal": _add_refusal,
-    "image_url": _add_image_part,
-    "input_image": _add_image_part,
-    "input_audio": _add_audio_part,
-    "file": _add_file_part,
-    "input_file": _add_file_part,
-    "image": _add_source,
-    "document": _add_source,
-    "tool_use": _add_tool_use,
-    "tool_result": _add_tool_result,
-    "thinking": _add_thinking,
+def _reads(*names: str) -> frozenset[str]:
+    return frozenset(("type", "id", *names))
+
+
+_TEXT: Final = _reads("text")
+_ELSEWHERE: Final = re.compile("url|uri|file|video|audio|image|media|upload", re.IGNORECASE)
+"""In the names of parts whose content is no text, or is not in the request."""
+
+_NO_KIND: Final[Kind] = (None, frozenset())
+
+_KINDS: Final[dict[str, Kind]] = {
+    "text": (_add_text, _TEXT),
+    "input_text": (_add_text, _TEXT),
+    "output_text": (_add_text, _TEXT),
+    "summary_text": (_add_text, _TEXT),
+    "reasoning_text": (_add_text, _TEXT),
+    "refusal": (_add_refusal, _reads("refusal")),
+    "image_url": (_add_image_part, _reads("image_url", "detail")),
+    "input_image": (_add_image_part, _reads("image_url", "detail", "file_id")),
+    "computer_screenshot": (_add_image_part, _reads("image_url", "detail", "file_id")),
+    "input_audio": (_add_audio_part, _reads("input_audio")),
+    "file": (_add_file_part, _reads("file")),
+    "input_file": (_add_file_part, _reads("file_data", "file_id", "file_url", "filename", "detail")),
+    "image": (_add_source, _reads("source")),
+    "document": (_add_source, _reads("source")),
+    "tool_use": (_add_tool_use, _reads("name", "input")),
+    "tool_result": (_add_tool_result, _reads("content")),
+    "thinking": (_add_thinking, _reads("thinking")),
 }

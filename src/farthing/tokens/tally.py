@@ -6,13 +6,21 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from farthing.loops import is_running
 from farthing.tokens.families import Family, family_of
-from farthing.tokens.text import Count, Method, byte_length, tokenizer
+from farthing.tokens.sizes import LARGE, byte_length
+from farthing.tokens.text import Count, Method, tokenizer
 
 __all__ = ["UNSEEN", "Tally", "as_json", "as_mapping", "as_weight"]
 
 UNSEEN: Final = 1 << 21
 """Stands, in `Count.upper`, for input that the request does not show; above any context window."""
+
+_WHOLE: Final = 1 << 22
+"""Bytes of a request that are counted; of what is above, its bytes are the upper bound."""
+
+_SAMPLED: Final = 1 << 16
+"""Characters of all that is looked at of texts that are not counted whole."""
 
 _METHODS: Final[tuple[Method, ...]] = ("exact", "approximate", "heuristic")
 
@@ -25,10 +33,15 @@ class Tally:
         "_bounded",
         "_guessed",
         "_guessed_upper",
+        "_most",
+        "_samples",
+        "_seen",
+        "_size",
         "_worst",
         "counted",
         "family",
         "messages",
+        "shown",
         "tokenizer",
     )
 
@@ -42,6 +55,12 @@ class Tally:
         self._guessed = 0
         self._guessed_upper = 0
         self._worst = 2 if self.tokenizer.by_length else 0 if self.family.exact else 1
+        self.shown = True
+        """False if a part is known by its size at most."""
+        self._size = 0  # bytes of texts
+        self._most = LARGE
+        self._samples = _SAMPLED
+        self._seen = (0, 1)  # tokens and bytes of texts that were sampled
 
     def text(self, text: str) -> None:
         """Count a text as it is."""
@@ -51,15 +70,42 @@ class Tally:
 
     def measure(self, text: str) -> tuple[int, int]:
         """Tokens of a text by this vocabulary, and how many more it may have; nothing is added up."""
+        size = len(text) if text.isascii() else byte_length(text)
+        self._size += size
+        if self._size > self._most and self._is_too_much():
+            return self._sampled(text, size)
         tokens = self.tokenizer.count(text)
-        if self.tokenizer.guesses(text):
+        if (size > LARGE or self.tokenizer.by_length) and self.tokenizer.guesses(text):
             self._worst = 2
-            return tokens, byte_length(text) - tokens
-        if not self.family.exact and not text.isascii():
+            return tokens, size - tokens
+        if not self.family.exact and size > len(text):
             # Other vocabularies are weaker than o200k_base on other scripts than Latin: a token more for
             # each character of three bytes.
-            return tokens, (byte_length(text) - len(text)) // 2
+            return tokens, (size - len(text)) // 2
         return tokens, 0
+
+    def _is_too_much(self) -> bool:
+        """Whether there is no time to count the text that has just been added to the size."""
+        if self._most == LARGE and not is_running():
+            self._most = _WHOLE
+        return self._size > self._most
+
+    def _sampled(self, text: str, size: int) -> tuple[int, int]:
+        """As `measure`, by a look at some of the text: the first of such texts get most of the time."""
+        self._worst = 2
+        share = self._samples // 4
+        if share >= 512:
+            self._samples -= share
+            tokens = self.tokenizer.sampled(text, share)
+            self._seen = self._seen[0] + tokens, self._seen[1] + size
+        else:
+            tokens = -(-size * self._seen[0] // self._seen[1])
+        return tokens, max(size - tokens, 0)
+
+    @property
+    def guesses(self) -> bool:
+        """True if a text was guessed that may be counted the next time."""
+        return self._size > self._most or self.tokenizer.by_length
 
     def guess(self, tokens: int, upper: int) -> None:
         """Add a part whose tokens follow no known rule."""
@@ -67,10 +113,24 @@ class Tally:
         self._guessed_upper += max(tokens, upper)
         self._worst = self._worst or 1
 
+    def unseen(self, tokens: int = 0) -> None:
+        """Add a part of which nothing is known."""
+        self.shown = False
+        self.guess(tokens, UNSEEN)
+
+    def beside(self, value: object) -> None:
+        """Add what may be input or not: nobody says, so only the upper figure has it."""
+        tokens, more = self.measure(value if isinstance(value, str) else as_json(value))
+        self.guess(0, self.at_most(tokens) + more)
+
+    def at_most(self, tokens: int) -> int:
+        """The upper figure of so many counted tokens of a text that the model sees in another form."""
+        return tokens * 13 * self.family.percent_upper // 1000
+
     def json(self, value: object) -> None:
         """Count a value by its JSON, of which the model may see another form."""
         tokens, more = self.measure(value if isinstance(value, str) else as_json(value))
-        self.guess(tokens, tokens * 13 // 10 + more + 8)
+        self.guess(tokens * self.family.percent // 100, self.at_most(tokens) + more + 8)
 
     def total(self, *, margin: int = 64) -> Count:
         """The count of all; `margin` are tokens that the known overhead may be off."""
@@ -82,7 +142,8 @@ class Tally:
             tokens = -(-counted * family.percent // 100)
             upper = -(-counted * family.percent_upper // 100) + self.messages * family.message_upper
         tokens = max(0, tokens + self._guessed)
-        return Count(tokens, max(tokens, upper + self._bounded + self._guessed_upper), _METHODS[self._worst])
+        upper = max(tokens, upper + self._bounded + self._guessed_upper)
+        return Count(tokens, upper, _METHODS[self._worst], self.shown)
 
 
 def as_mapping(value: object) -> Mapping[str, Any] | None:
@@ -117,4 +178,4 @@ def as_weight(value: object) -> Count:
                 waiting.extend(item.values() if isinstance(item, Mapping) else ())
         elif item is not None and not isinstance(item, (bool, int, float)):
             hidden = UNSEEN
-    return Count(-(-size // 4), size + hidden, "heuristic")
+    return Count(-(-size // 4), size + hidden, "heuristic", shown=False)

@@ -28,22 +28,20 @@ def add_tools(tally: Tally, tools: Iterable[object], *, after_system: bool, chat
     old functions, Anthropic's. Of tools that the provider runs itself only a declaration is counted here,
     not what they find and feed back."""
     functions: list[Schema] = []
-    hosted = 0
     for tool in tools:
         fields = as_mapping(tool)
         if fields is None:
             tally.json(tool)
             continue
-        inner = fields.get("function")
+        inner = fields.get("function") or fields.get("custom")
         function = inner if isinstance(inner, Mapping) else fields
         if isinstance(function.get("name"), str) and fields.get("type", "function") in {"function", "custom"}:
             functions.append(function)
         else:
-            hosted += 1
+            tokens, more = tally.measure(as_json(fields))
+            tally.guess(300, max(4000, tally.at_most(tokens) + more))
     if functions:
         _add_functions(tally, functions, after_system=after_system, chat=chat)
-    if hosted:
-        tally.guess(300 * hosted, 4000 * hosted)
 
 
 def _add_functions(tally: Tally, functions: list[Schema], *, after_system: bool, chat: bool) -> None:
@@ -68,9 +66,10 @@ def _measured(tally: Tally, functions: list[Schema]) -> tuple[int, int]:
         if tally.family.encoding == "o200k_base":
             tokens -= sum(map(_is_bare, functions))
         known = tokens, sum(tally.measure(text))
-        if len(_known) >= 256:
-            _known.clear()
-        _known[key] = known
+        if not tally.guesses:
+            if len(_known) >= 256:
+                _known.clear()
+            _known[key] = known
     return known
 
 
@@ -85,7 +84,9 @@ def add_tool_choice(tally: Tally, choice: object) -> None:
     name = (inner if isinstance(inner, Mapping) else fields).get("name")
     if isinstance(name, str):
         tokens, more = tally.measure(name)
-        tally.guess(0 if tally.family.prime == 2 else tokens + 4, 2 * tokens + more + 12)
+        tally.guess(0 if tally.family.prime == 2 else tokens + 4, 2 * tally.at_most(tokens) + more + 12)
+    else:
+        tally.beside(fields)
 
 
 def add_schema(tally: Tally, response_format: object) -> None:
@@ -98,10 +99,12 @@ def add_schema(tally: Tally, response_format: object) -> None:
     inner = fields.get("json_schema")
     schema = inner if isinstance(inner, Mapping) else fields
     if "schema" not in schema:
+        if len(fields) > 1:  # a grammar, or what else there may be
+            tally.beside(fields)
         return
     shown = {name: schema[name] for name in ("description", "schema") if name in schema}
     tokens, more = tally.measure(as_json(shown))
-    tally.guess(tokens * 85 // 100 + 8, tokens * 17 // 10 + more + 40)
+    tally.guess(tokens * 85 // 100 + 8, tally.at_most(tokens) * 4 // 3 + more + 40)
 
 
 def _is_bare(function: Schema) -> bool:
