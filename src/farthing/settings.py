@@ -6,15 +6,14 @@ All of it is captured when the call is made.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Protocol
 
 from farthing.errors import FarthingError, InvalidBudget
 from farthing.ledger.store import Bound
-from farthing.log import say_once
 from farthing.records import Budget
 
 __all__ = [
@@ -28,7 +27,6 @@ __all__ = [
     "checked_text",
     "current",
     "resolve",
-    "say_unbuilt",
 ]
 
 BudgetLike = Budget | str | int | float | Decimal
@@ -38,7 +36,8 @@ _NO_TAGS: Mapping[str, str] = {}
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """What is done where a call cannot be guarded as it should, and how large a hold is."""
+    """What is done where a call cannot be guarded as it should, how large a hold is, and how many seconds a
+    call waits for money that running calls hold."""
 
     on_unpriced: str = "refuse"
     on_unbounded: str = "refuse"
@@ -47,6 +46,7 @@ class Policies:
     min_output_tokens: int | None = None
     output_cap: int | None = None
     inject_usage: bool = True
+    wait: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,12 @@ class Who:
         )
 
 
+class OnMetered(Protocol):
+    """Told when the first metered call starts inside a scope."""
+
+    def __call__(self, *, may_wait: bool) -> None: ...
+
+
 class Frame:
     """One open scope: its merged settings, and whether a metered call has started inside."""
 
@@ -79,16 +85,17 @@ class Frame:
         self.parent = parent
         self.who: Who = own.over(parent.who) if parent else own
         self.metered = False
-        self.on_metered: Callable[[], None] | None = None
+        self.on_metered: OnMetered | None = None
 
-    def mark(self) -> None:
-        """A metered call starts inside: this scope and all around it know."""
+    def mark(self, *, may_wait: bool = True) -> None:
+        """A metered call starts inside: this scope and all around it know. `may_wait` is False where an event
+        loop would be held up."""
         frame: Frame | None = self
         while frame is not None:
             if not frame.metered:
                 frame.metered = True
                 if frame.on_metered is not None:
-                    frame.on_metered()
+                    frame.on_metered(may_wait=may_wait)
             frame = frame.parent
 
 
@@ -115,7 +122,6 @@ def attach(given: BudgetLike | None, *, surface: str, account: str, run: str) ->
     if given is None:
         return ()
     if isinstance(given, Budget):
-        say_unbuilt(given)
         key = run if given.period == "run" else ""
         return (Bound(given.name, given, key, given.limit_nano, True),)  # noqa: FBT003  a record's field
     if isinstance(given, bool) or not isinstance(given, (str, int, float, Decimal)):
@@ -125,18 +131,6 @@ def attach(given: BudgetLike | None, *, surface: str, account: str, run: str) ->
     budget = Budget(identity[:200], budget.limit, budget.period)
     key = run if budget.period == "run" else ""
     return (Bound(identity, budget, key, budget.limit_nano, True),)  # noqa: FBT003  a record's field
-
-
-def say_unbuilt(budget: Budget) -> None:
-    """Once per budget: what it asks for and this version does not do."""
-    if budget.fallback is not None or budget.wait is not None:
-        say_once(
-            ("unbuilt", budget.name),
-            logging.WARNING,
-            "budget %r asks for a fallback or a wait, which this version does not do: calls that do not fit "
-            "are refused at once",
-            budget.name,
-        )
 
 
 def _part(text: str) -> str:

@@ -192,6 +192,7 @@ def test_the_client_of_the_module_is_metered(provider, meter, monkeypatch):
     monkeypatch.setattr(openai, "api_key", "k")
     monkeypatch.setattr(openai, "base_url", provider.base_url)
     monkeypatch.setattr(openai, "_client", None)
+    monkeypatch.setattr(openai, "http_client", None)
     meter.wrap(openai._load_client())
     openai.chat.completions.create(**ASK)
     assert [row["cost_nano"] for row in meter.engine.ledger.calls()] == [USUAL]

@@ -11,6 +11,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from farthing.testing import Reply
+from intercept import many
 from intercept.kit import ASK, rows_of
 
 STREAM = {**ASK, "stream": True}
@@ -80,3 +81,28 @@ def test_nothing_is_kept_of_calls_that_have_ended(kit):
     of_the_last_stream = 2 if kit.is_async else 0  # which the SDK itself keeps until its loop goes on
     assert len(engine.receipts._calls) <= of_the_last_stream
     assert not engine._overdue
+
+
+@pytest.mark.one_colour("threads and tasks, half of the calls each")
+def test_a_campaign_leaves_one_row_a_call_and_nothing_else(tmp_path):
+    done = many.campaign(560, tmp_path / "ledger.db")
+    assert done.faults() == []
+    assert done.made.total() == done.rows.total() == 560
+    assert min(done.made.values()) == 40
+    assert {"complete", "error", "unknown"} <= set(done.outcomes)
+
+
+@pytest.mark.one_colour("threads and tasks, half of the calls each")
+def test_a_campaign_whose_calls_are_kept_or_lost_is_told_of(tmp_path, monkeypatch):
+    kept = []
+    calls = []
+
+    def keeping(client):
+        kept.append(bytearray(1 << 16))
+        calls.append(client.chat.completions.create(**ASK))
+
+    monkeypatch.setattr(many, "SYNC", (keeping, lambda client: None))
+    monkeypatch.setattr(many, "ASYNC", (many.awhole,))
+    faults = many.campaign(80, tmp_path / "ledger.db").faults()
+    assert any("bytes kept for each call" in fault for fault in faults)
+    assert any("<lambda>" in fault for fault in faults)

@@ -48,7 +48,8 @@ def test_an_end_that_cannot_be_booked_is_booked_later(kit, ask, caplog, monkeypa
         broken.setattr(ledger, "settle", fail)
         assert ask(client) == TEXT
         assert ask(client) == TEXT
-        assert ledger.facts()["open_calls"] == 2
+        # What was spilled is booked before the next call is held; for a bug that would be too early.
+        assert ledger.facts()["open_calls"] == (1 if isinstance(error, LedgerFull) else 2)
     assert len(_lines(caplog)) == 1
     assert ask(client) == TEXT
     assert [row.cost_nano for row in kit.rows()] == [USUAL] * 3

@@ -53,6 +53,7 @@ def ended(pieces, *, whole):
     engine = SimpleNamespace(unwatch=lambda _: None, bug=pytest.fail)
     call = SimpleNamespace(
         engine=engine,
+        hold=SimpleNamespace(reservation=SimpleNamespace(provider=None)),
         ended=False,
         finish=lambda outcome, reading, *, seen, **_: found.append((outcome, reading, seen)),
     )

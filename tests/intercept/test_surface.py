@@ -46,18 +46,14 @@ def allowing(kit, tmp_path, **settings):
         ("post", "/v1/messages/count_tokens?beta=true", "free"),
         ("post", "/chat/completions/chatcmpl-1", "free"),
         ("post", "/threads/t/messages", "free"),
-        ("post", "/threads/t/runs", "billed"),
-        ("post", "/threads/t/runs/r/submit_tool_outputs", "billed"),
+        ("post", "/threads/t/runs/r/submit_tool_outputs", "free"),
         ("post", "/threads/t/runs/r/cancel", "free"),
-        ("post", "/fine_tuning/jobs", "billed"),
         ("post", "/fine_tuning/jobs/j/cancel", "free"),
+        ("post", "/fine_tuning/jobs/j/resume", "billed"),
         ("post", "/realtime/client_secrets", "billed"),
         ("post", "/realtime/calls/c/hangup", "free"),
-        ("post", "/v1/messages/batches", "billed"),
-        ("post", "/batches", "billed"),
-        ("POST", "https://api.openai.com/v1/videos", "billed"),
-        ("post", "/videos/v/remix", "billed"),
-        ("post", "/evals/e/runs", "billed"),
+        ("POST", "https://api.openai.com/v1/videos/characters", "billed"),
+        ("post", "/containers", "billed"),
         ("post", "/evals", "free"),
         ("post", "/rerank", "unknown"),
     ],
@@ -79,6 +75,14 @@ def test_what_becomes_of_a_request_of_no_metered_route(method, url, fate):
         ("https://h/openai/v1/audio/speech", "/audio/speech"),
         ("/chat/completions/chatcmpl-1", None),
         ("/threads/t/messages", None),
+        ("/batches", "/batches"),
+        ("/threads/t/runs", "/threads/*/runs"),
+        ("/threads/runs", "/threads/runs"),
+        ("/threads/t/runs/r/submit_tool_outputs", None),
+        ("https://h/v1/evals/e/runs?x=1", "/evals/*/runs"),
+        ("/videos/v/remix", "/videos/*/remix"),
+        ("/videos/edits", "/videos/edits"),
+        ("/v1/messages/batches?beta=true", "/v1/messages/batches"),
         ("https://h/v1/threads/t/messages", None),
     ],
 )
@@ -142,27 +146,23 @@ def test_requests_that_create_nothing_pass_in_silence(kit, caplog, method):
     assert kit.rows() == []
 
 
-def _batch(kit, client):
-    return kit.run(
-        client.batches.create(
-            input_file_id="file-1", endpoint="/v1/chat/completions", completion_window="24h"
-        )
-    )
+def _container(kit, client):
+    return kit.run(client.containers.create(name="pennies"))
 
 
 def test_a_path_that_is_billed_unseen_passes_with_a_warning_without_a_hard_budget(kit, caplog):
     client = kit.client(budget=Budget("soft", "1", "day", mode="soft"))
-    kit.provider.script(lambda _: Reply(body={"id": "batch_1"}))
+    kit.provider.script(lambda _: Reply(body={"id": "cntr_1"}))
     for _ in range(2):
-        assert _batch(kit, client).id == "batch_1"
+        assert _container(kit, client).id == "cntr_1"
     (line,) = lines(caplog, logging.WARNING)
-    assert "/batches is not metered" in line
+    assert "/containers is not metered" in line
     assert kit.rows() == []
 
 
 def test_a_path_that_is_billed_unseen_is_refused_under_a_hard_budget(kit):
-    with pytest.raises(Unmeterable, match="/batches cannot be metered"):
-        _batch(kit, kit.client(budget="$5/day"))
+    with pytest.raises(Unmeterable, match="/containers cannot be metered"):
+        _container(kit, kit.client(budget="$5/day"))
     assert kit.provider.requests == []
     assert kit.rows() == []
 
@@ -171,7 +171,7 @@ def test_a_hard_budget_that_only_the_ledger_knows_refuses_it_too(kit, ledger_pat
     with Meter(ledger_path) as other:
         other.set_budget(Budget("house", "5", "day"))
     with pytest.raises(Unmeterable):
-        _batch(kit, kit.client())
+        _container(kit, kit.client())
     assert kit.provider.requests == []
 
 

@@ -1,9 +1,11 @@
 """The life of one call: reserve, send, settle; and what keeps that going in a process."""
 
+from farthing.engine.aside import aside, count_aside
 from farthing.engine.book import Hold, Made, ahold, entry_of, hold, reading_of
 from farthing.engine.call import Call
 from farthing.engine.core import Engine
 from farthing.engine.drivers import adrive, drive
+from farthing.engine.jobs import Park, call_of, late
 from farthing.engine.life import Answer, Deferred, Plan, Send, life
 from farthing.engine.receipts import receipt_of_row
 from farthing.engine.retries import again, may_be_lost
@@ -15,14 +17,19 @@ __all__ = [
     "Engine",
     "Hold",
     "Made",
+    "Park",
     "Plan",
     "Send",
     "adrive",
     "again",
     "ahold",
+    "aside",
+    "call_of",
+    "count_aside",
     "drive",
     "entry_of",
     "hold",
+    "late",
     "life",
     "may_be_lost",
     "reading_of",

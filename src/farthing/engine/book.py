@@ -9,15 +9,16 @@ from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from farthing import pricing, usage
+from farthing import usage
 from farthing.engine.call import Call, Settle
 from farthing.engine.core import Engine
 from farthing.engine.drivers import adrive, drive
 from farthing.engine.ends import outcome_of
 from farthing.errors import FarthingError, InvalidUsage
+from farthing.guard import Again
 from farthing.ledger.store import Entry, Reservation, Settlement
-from farthing.quote import Quote
-from farthing.records import Receipt, Usage
+from farthing.quote import Quote, billed, region_of
+from farthing.records import Rates, Receipt, Usage
 from farthing.settings import Who
 from farthing.usage import Reading
 
@@ -51,16 +52,22 @@ def entry_of(engine: Engine, made: Made) -> Entry:
     served = catalog.canonical(reading.model, made.provider) if reading.model else None
     provider = made.provider or catalog.provider_of(served or asked, made.base_url)
     tier = made.tier or reading.service_tier
-    rates = catalog.rates(
-        served or asked, provider=provider, base_url=made.base_url, at_ns=made.started_ns, tier=tier
-    )
-    reported = made.cost if made.cost is not None else reading.reported_nano
-    if reported is not None:
-        cost, source = reported, "reported"
-    elif reading.usage is None:
-        cost, source = None, "unpriced"
-    else:
-        cost, source, _ = pricing.total(reading.usage, rates)
+
+    def rates_of(model: str) -> Rates:
+        return catalog.rates(
+            model,
+            provider=provider,
+            base_url=made.base_url,
+            at_ns=made.started_ns,
+            tier=tier,
+            region=region_of(reading.units),
+            asked=made.model if model == (served or asked) else None,
+        )
+
+    rates = rates_of(served or asked)
+    cost, source, _ = billed(reading, rates, rates_of)
+    if made.cost is not None:
+        cost, source = made.cost, "reported"
     epoch, bounds = engine.guard.matched(made.who, provider=provider, model=asked)
     reservation = Reservation(
         id=engine.ids(),
@@ -179,8 +186,12 @@ class Hold:
     def release(self) -> None:
         """The money is free again, and no row stays: something else books what it was held for."""
         call = self._call
-        if call.forget() and call.hold.grant is not None:
+        if not call.forget():
+            return
+        if call.hold.grant is not None:
             self._engine.release(call.hold.grant)
+        else:
+            self._engine.gone(call.hold.reservation.id)
 
     def fail(self, error: BaseException) -> None:
         """End it as an error in its block does."""
@@ -241,7 +252,13 @@ async def ahold(engine: Engine, quoted: Quote, who: Who) -> Hold:
 def _held(engine: Engine, quoted: Quote, who: Who) -> Generator[Any, Any, Hold]:
     if not engine.enabled:
         return Hold(engine, Call(engine, engine.guard.unheld(quoted, who), quoted, None, server_known=False))
-    held = yield from engine.guard.acquire(quoted, who, call_id=engine.ids(), now_ns=engine.clock.time_ns())
+    held = yield from engine.guard.acquire(
+        quoted,
+        who,
+        call_id=engine.ids(),
+        now_ns=engine.clock.time_ns(),
+        again=Again(engine.ids, engine.clock),
+    )
     return Hold(engine, Call(engine, held, quoted, None, server_known=False))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from farthing import money, pricing, tokens
 from farthing.catalog import Catalog
 from farthing.engine.ends import cancels, outcome_of
+from farthing.engine.lost import added, noted, with_lost
 from farthing.guard import Held
-from farthing.ledger.store import Grant, Settlement
-from farthing.quote import Quote, foreseen
-from farthing.records import Rates, Receipt, Usage
-from farthing.usage import Reading
+from farthing.ledger.store import Grant, Ledger, Reservation, Settlement
+from farthing.quote import Quote, billed, charged, foreseen, region_of
+from farthing.records import Cost, Rates, Receipt, Usage
+from farthing.usage import Reading, with_headers
 
 if TYPE_CHECKING:
     from farthing.engine.core import Engine
@@ -26,9 +27,9 @@ __all__ = ["Call", "Settle"]
 
 class Settle:
     """A wish to book the end of a call, and to release what was `also` held for it. `hurry`: nobody may wait
-    for it."""
+    for it; `wanted`: the call, if it has no grant."""
 
-    __slots__ = ("also", "end", "grant", "hurry", "void")
+    __slots__ = ("also", "end", "grant", "hurry", "void", "wanted")
 
     def __init__(
         self,
@@ -38,12 +39,21 @@ class Settle:
         void: bool,
         hurry: bool = False,
         also: Sequence[Grant] = (),
+        wanted: Reservation | None = None,
     ) -> None:
         self.grant = grant
+        self.wanted = wanted
         self.also = also
         self.end = end
         self.void = void
         self.hurry = hurry
+
+    def post(self, ledger: Ledger) -> None:
+        """Book it."""
+        assert self.grant is not None  # noqa: S101  others are not booked
+        ledger.settle(self.grant, self.end, void=self.void)
+        for grant in self.also:
+            ledger.release(grant)
 
 
 class Call:
@@ -56,10 +66,12 @@ class Call:
         "attempts",
         "base_url",
         "engine",
+        "headers",
         "hold",
         "lost",
         "pid",
         "quote",
+        "reading",
         "request_id",
         "server_known",
         "settlement",
@@ -78,6 +90,8 @@ class Call:
         self.lost = 0  # attempts before the last one that may have been billed
         self.also: list[Grant] = []  # what was held for attempts after those
         self.request_id: str | None = None
+        self.headers: Mapping[str, str] | None = None
+        self.reading: Reading | None = None  # of an answer that is billed in steps
         self.settlement: Settlement | None = None
         self.started_mono = engine.clock.monotonic_ns()
         self.pid = os.getpid()
@@ -86,6 +100,13 @@ class Call:
     @property
     def ended(self) -> bool:
         return self._once.locked()
+
+    @property
+    def heeds_headers(self) -> bool:
+        """Whether the headers of its answer may say more of its bill than the body: those of proxies do, and
+        those of a stream are sent before there is a bill."""
+        known = self.server_known and self.hold.reservation.provider != "fireworks"
+        return not known and not self.quote.ask.stream
 
     def forget(self) -> bool:
         """It shall never be booked; False if it was already."""
@@ -106,6 +127,8 @@ class Call:
         end = self._plain(outcome, error)
         try:
             if reading is not None:
+                if self.headers is not None:
+                    reading, self.headers = with_headers(reading, self.headers), None
                 self._take_over(end, reading)
             if outcome != "error":
                 self._figure(end, reading, seen)
@@ -115,7 +138,9 @@ class Call:
             self.engine.bug("pricing a call")
             end = self._uncertain(error)
         self.settlement = end
-        return Settle(self.hold.grant, end, void=end.outcome == "error", hurry=hurry, also=self.also)
+        if outcome == "complete" and end.duration_ns is not None:
+            self.engine.guard.pace.note(end.duration_ns)
+        return self._settle(end, hurry=hurry)
 
     def rescue(self, error: BaseException) -> Settle | None:
         """What is to be booked for a call that `error` broke off at any point: the end that it had already,
@@ -123,8 +148,14 @@ class Call:
         want = self.finish(outcome_of(error, sent=self.attempts > 0), error=error)
         if want is None and self.pid == os.getpid():
             end = self.settlement = self.settlement or self._uncertain(error)
-            want = Settle(self.hold.grant, end, void=end.outcome == "error", also=self.also)
+            want = self._settle(end, hurry=False)
         return want
+
+    def _settle(self, end: Settlement, *, hurry: bool) -> Settle:
+        wanted = self.hold.reservation
+        return Settle(
+            self.hold.grant, end, void=end.outcome == "error", hurry=hurry, also=self.also, wanted=wanted
+        )
 
     def _uncertain(self, error: BaseException | None) -> Settlement:
         """An end of which nothing more is known than what was held for it."""
@@ -170,26 +201,27 @@ class Call:
         flags: list[str] = [*rates.flags]
         if reading is not None and reading.clamped:
             flags.append("clamped")
-        if outcome == "complete" and reading is not None and reading.suspect:
-            flags.append("suspect")
+        if outcome == "complete" and reading is not None and reading.unread:
+            if reading.suspect:
+                flags.append("suspect")
             end.cost, end.counted, end.cost_source = None, held, "unpriced"
             if reading.reported_nano is not None:
                 end.cost, end.cost_source = reading.reported_nano, "reported"
-        elif outcome == "complete" and reading is not None and (reading.usage or reading.reported_nano):
-            self._book(end, reading.usage, rates, reading.reported_nano)
+        elif outcome == "complete" and reading is not None and reading.says:
+            self._book(end, reading, rates)
             end.usage_source = "reported" if reading.usage else "unknown"
             end.counted = held if end.cost is None else end.cost
-            if end.cost_source == "partial":  # a lower bound is no reason to free money
-                end.counted = max(held, end.counted)
         else:
             guess = self._estimated(reading, seen)
-            self._book(end, guess, rates, None)
+            self._book(end, Reading(usage=guess), rates)
             end.usage_source = "unknown" if guess is None else "estimated"
             end.counted = held if end.cost is None else end.cost
             if outcome == "unknown":
                 end.counted = max(held, end.counted)
             elif outcome == "aborted":
                 end.counted = self._aborted(end, rates)
+        if end.cost_source == "partial":  # a lower bound is no reason to free money
+            end.counted = max(held, end.counted)
         if end.cost is not None and end.cost > held:
             end.overrun = end.cost - held
             flags.append("overrun")
@@ -210,41 +242,38 @@ class Call:
             end.outcome, lost = "unknown", lost - 1
             self._figure(end, None, "")
         each = self.hold.reservation.expected
-        end.cost = None if end.cost is None or each is None else end.cost + lost * each
+        end.units = noted(end.units, lost, each)
+        if end.cost is not None:
+            end.cost += added(end.units)
+            end.cost_source = "partial" if each is None else end.cost_source
         end.counted += lost * self.hold.held
         end.flags = [*end.flags, "lost_attempts"]
 
     def _rates(self, end: Settlement) -> Rates:
         """Rates of the model and tier that were served; of what was asked for where nobody knows those."""
         asked = self.hold.reservation
-        tier = end.service_tier or asked.service_tier
+        rates = self._rates_of(end.model or asked.model, end)
+        if rates.status == "unpriced" and end.model not in (None, asked.model):
+            return self._rates_of(asked.model, end)
+        return rates
+
+    def _rates_of(self, model: str, end: Settlement) -> Rates:
+        asked = self.hold.reservation
         catalog: Catalog = self.engine.catalog
-        rates = catalog.rates(
-            end.model or asked.model,
+        return catalog.rates(
+            model,
             provider=asked.provider,
             base_url=self.base_url,
             at_ns=asked.started_ns,
-            tier=tier,
+            tier=end.service_tier or asked.service_tier,
+            region=region_of(end.units) if end.units else None,
+            asked=asked.requested_model if model in (end.model, asked.model) else None,
         )
-        if rates.status == "unpriced" and end.model not in (None, asked.model):
-            return catalog.rates(
-                asked.model,
-                provider=asked.provider,
-                base_url=self.base_url,
-                at_ns=asked.started_ns,
-                tier=tier,
-            )
-        return rates
 
-    @staticmethod
-    def _book(end: Settlement, usage: Usage | None, rates: Rates, reported: int | None) -> None:
-        end.usage = usage
-        if reported is not None:
-            end.cost, end.cost_source = reported, "reported"
-        elif usage is None:
-            end.cost, end.cost_source = None, "unpriced"
-        else:
-            end.cost, end.cost_source, _ = pricing.total(usage, rates)
+    def _book(self, end: Settlement, reading: Reading, rates: Rates) -> None:
+        end.usage = reading.usage
+        end.cost, end.cost_source, _ = billed(reading, rates, lambda other: self._rates_of(other, end))
+        self.reading = reading if reading.parts else None
 
     def _estimated(self, reading: Reading | None, seen: str) -> Usage | None:
         """The prompt, and what was seen of the answer; without tokens, what was asked for, or None."""
@@ -265,6 +294,17 @@ class Call:
             return max(held, cost)
         prompt = pricing.prompt(self.quote.count.tokens, rates) or 0
         return max(min(held, prompt + (cost - prompt) * 6 // 5), cost)
+
+    def _breakdown(self, end: Settlement) -> Cost | None:
+        if end.usage is None or end.rates is None:
+            return None
+        if self.reading is not None:
+            cost = charged(self.reading, end.rates, lambda other: self._rates_of(other, end))
+        else:
+            stated = end.cost is not None and end.cost_source == "reported"
+            reported = (end.cost or 0) - added(end.units) if stated else None
+            cost = pricing.price(end.usage, end.rates, units=end.units, reported_nano=reported)
+        return with_lost(cost, end.units)
 
     def receipt(self) -> Receipt:
         """What it left.
@@ -298,11 +338,7 @@ class Call:
             cost=cost,
             counted=usd(end.counted),
             cost_source=end.cost_source,  # type: ignore[arg-type]
-            breakdown=pricing.price(
-                end.usage, end.rates, reported_nano=end.cost if end.cost_source == "reported" else None
-            )
-            if end.usage is not None and end.rates is not None
-            else None,
+            breakdown=self._breakdown(end),
             held=usd(self.hold.held),
             overrun=None if end.overrun is None else usd(end.overrun),
             capped_at=end.capped_at,

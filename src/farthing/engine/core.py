@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
-import traceback
-from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from farthing import tokens
+from farthing.alerts import Messenger
 from farthing.catalog import Catalog
 from farthing.engine.courier import Courier, Together
+from farthing.engine.ending import Ending
 from farthing.engine.grouped import can_be_grouped, together
+from farthing.engine.overdue import Overdue, nowhere
 from farthing.engine.process import keep, nothing
 from farthing.engine.quirks import Quirks
 from farthing.engine.receipts import Receipts
+from farthing.engine.refusals import count
+from farthing.engine.waits import await_turn, wait_for_turn
 from farthing.errors import LedgerError
-from farthing.guard import Guard, Refusal, Reload
-from farthing.ledger.store import Clock, Grant, Ledger, Reservation, Short, Stale, StandingBudget
+from farthing.guard import Guard, Look, Refusal, Reload, Unheld, Wait, line_of
+from farthing.ledger.store import Clock, Grant, Ledger, Reservation, StandingBudget
 from farthing.log import say_once
+from farthing.quote import Margins
 from farthing.settings import Policies, Who
 
 if TYPE_CHECKING:
     from farthing.engine.call import Call, Settle
 
+    Wish = Reservation | Refusal | Reload | Look | Wait | Unheld | Settle
+
 __all__ = ["Engine"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_OVERDUE_MOST = 10_000
+_KNOWN_MOST = 10_000
 
 
-class Engine:
+class Engine(Ending):
     """Everything that a call needs besides itself. Usable from any thread and any event loop."""
 
     def __init__(
@@ -47,6 +53,8 @@ class Engine:
         ids: Callable[[], str],
         who: Who,
         enabled: bool = True,
+        alerts: Messenger | None = None,
+        where: Callable[[], str | None] = nowhere,
     ) -> None:
         self.who = who
         self.enabled = enabled
@@ -56,9 +64,12 @@ class Engine:
         self.ids = ids
         self.on_refused: Callable[[], None] = nothing
         self.guard = Guard(policies)
+        self.margins = Margins()
         self.quirks = Quirks()
         self.receipts = Receipts()
+        self.parked: WeakValueDictionary[str, Call] = WeakValueDictionary()
         self.courier = Courier()
+        self.alerts = alerts or Messenger(clock=clock)
         self._declared: list[StandingBudget] = []
         self._open_ledger = open_ledger
         self._open_catalog = catalog
@@ -66,7 +77,7 @@ class Engine:
         self._catalog: Catalog | None = None
         self._opening = threading.RLock()
         self._left: SimpleQueue[Callable[[], Settle | None]] = SimpleQueue()
-        self._overdue: deque[Settle] = deque(maxlen=_OVERDUE_MOST)
+        self._overdue = Overdue(where, clock)
         self._streams: dict[int, Callable[[], Settle | None]] = {}
         self._keeper: threading.Thread | None = None
         self._closed = threading.Event()
@@ -90,8 +101,13 @@ class Engine:
                 for standing in self._declared:
                     opened.set_budget(standing.budget, origin=standing.origin)
                 self.guard.load(opened, fresh=True)
+                self.guard.line = line_of(opened)
+                self.margins.read(opened, self.clock)
                 self._ledger = opened
                 self._keep()
+                self._overdue.opened(opened)
+                opened.outbox.listen(self._alerted)
+                self.alerts.attach(opened.outbox)
             return self._ledger
 
     @property
@@ -117,7 +133,7 @@ class Engine:
         known = self._known.get(base_url)
         if known is None:
             known = bool(base_url) and self.catalog.provider_of("", base_url) is not None
-            if len(self._known) < _OVERDUE_MOST:
+            if len(self._known) < _KNOWN_MOST:
                 self._known[base_url] = known
         return known
 
@@ -126,152 +142,43 @@ class Engine:
         """Nanoseconds since 1970 as a datetime in UTC."""
         return _EPOCH + timedelta(microseconds=ns // 1000)
 
-    @staticmethod
-    def bug(doing: str, error: BaseException | None = None) -> None:
-        """Log an error of our own, by default the one that is being handled; once for each place and kind.
-
-        Where it happened, not what it said: a message may hold a piece of a prompt.
-        """
-        error = error or sys.exc_info()[1]
-        frame = traceback.extract_tb(error.__traceback__ if error else None)[-1]
-        name = type(error).__name__ if error else "error"
-        say_once(
-            ("bug", doing, name),
-            logging.ERROR,
-            "farthing failed while %s (%s at %s:%s in %s); your program goes on, the call may be missing "
-            "in the ledger",
-            doing,
-            name,
-            frame.filename,
-            frame.lineno,
-            frame.name,
-        )
-
     # -- what drivers ask for ------------------------------------------------------------------------
 
-    def perform(self, want: Reservation | Refusal | Reload | Settle) -> Grant | Short | Stale | None:
-        """Do what a call's life wishes of the ledger, in this thread."""
+    def perform(self, want: Wish) -> Any:
+        """Do what a call's life wishes, in this thread; what came of it (see `farthing.guard`)."""
         if type(want) is Reservation:
             if not self._left.empty():
                 self.sweep()
+            if self._overdue.due:
+                self.catch_up()
             return self.ledger.reserve(want)
+        if type(want) is Wait:
+            return wait_for_turn(self.guard.line, want.place)
+        if type(want) is Look:
+            return self.ledger.look(want.bounds, want.at_ns)
         if type(want) is Refusal:
-            self._count(want)
+            count(self, want)
+        elif type(want) is Unheld:
+            self._overdue.sent(want)
         elif type(want) is Reload:
             self.guard.load(self.ledger, fresh=True)
         else:
             self.settle(want)  # type: ignore[arg-type]
         return None
 
-    async def aperform(self, want: Reservation | Refusal | Reload | Settle) -> Grant | Short | Stale | None:
-        """The same from a coroutine: the courier waits."""
+    async def aperform(self, want: Wish) -> Any:
+        """The same from a coroutine: the courier waits for the ledger."""
+        if type(want) is Wait:
+            return await await_turn(self.guard.line, want.place)
         grouped = can_be_grouped(want)
         job = Together(self._together, want) if grouped else lambda: self.perform(want)
         if type(want) is not Reservation and getattr(want, "hurry", False):
             self.courier.post(job)
             return None
-        answer: Grant | Short | Stale | None = await self.courier.bring(job, self._left_behind)
-        return answer
+        return await self.courier.bring(job, self._left_behind)
 
     def _together(self, wants: list[Any]) -> list[Any]:
         return together(self, wants)
-
-    def settle(self, want: Settle) -> None:
-        """Book the end of a call. Never raises: what cannot be booked now is tried again later."""
-        if want.grant is None:
-            return
-        try:
-            if self.writing_here():
-                self._left.put(lambda: want)
-                return
-            self._post(want)
-            self.retry()
-        except Exception as error:
-            self.postpone(want, error)
-        except BaseException:
-            # Struck by a signal handler, perhaps after the commit: booking it twice changes nothing.
-            self._overdue.append(want)
-            raise
-
-    def postpone(self, want: Settle, error: BaseException) -> None:
-        """The end of a call could not be booked, as `error` that was raised says: it is tried again."""
-        self._overdue.append(want)
-        if isinstance(error, LedgerError):
-            say_once(
-                ("settle", type(error).__name__),
-                logging.ERROR,
-                "the end of a call could not be booked and will be tried again: %s",
-                error,
-            )
-        else:
-            self.bug("booking the end of a call", error)
-
-    def _post(self, want: Settle) -> None:
-        assert want.grant is not None  # noqa: S101  others are not booked
-        self.ledger.settle(want.grant, want.end, void=want.void)
-        for grant in want.also:
-            self.ledger.release(grant)
-
-    def release(self, grant: Grant) -> None:
-        """Give a hold back without leaving a row. Never raises."""
-        try:
-            self.ledger.release(grant)
-        except Exception:
-            self.bug("releasing a hold")
-
-    def retry(self) -> None:
-        """Book what could not be booked before."""
-        for _ in range(len(self._overdue)):
-            try:
-                late = self._overdue.popleft()
-            except IndexError:  # another thread was faster
-                return
-            try:
-                self._post(late)
-            except LedgerError:
-                self._overdue.appendleft(late)
-                return
-            except Exception:  # it will never do: it must not keep the others from being booked
-                self.bug("booking the end of a call")
-            except BaseException:
-                self._overdue.appendleft(late)
-                raise
-
-    def _count(self, refusal: Refusal) -> None:
-        try:
-            self.on_refused()
-            self.ledger.refused(
-                day_ns=refusal.at_ns,
-                account=refusal.account,
-                model=refusal.model,
-                budget=refusal.budget,
-                reason=refusal.reason,
-            )
-        except LedgerError as error:
-            say_once(("refusal",), logging.WARNING, "a refusal could not be counted: %s", error)
-        except Exception:  # it is a refusal all the same
-            self.bug("counting a refusal")
-
-    def give_up(self, call_id: str) -> None:
-        """A call that may have been reserved will not be sent: its hold, if it has one, is voided."""
-        self.courier.post(lambda: self._give_up(call_id))
-
-    def _give_up(self, call_id: str) -> None:
-        try:
-            self.ledger.give_up(call_id)
-        except Exception:
-            self.bug("voiding a call that was not sent")
-
-    def rescue(self, call: Call, error: BaseException, *, hurry: bool) -> None:
-        """Book the end of a call whose course `error` broke off; booking it twice changes nothing."""
-        try:
-            want = call.rescue(error)
-            if want is not None and hurry:
-                self.courier.post(lambda: self.settle(want))
-            elif want is not None:
-                self.settle(want)
-        except Exception:
-            self.bug("booking a call that was broken off")
 
     def _left_behind(self, answer: object) -> None:
         """What the ledger answered to a task that has been cancelled meanwhile."""
@@ -338,6 +245,10 @@ class Engine:
             except Exception:
                 self.bug("warming up")
 
+    def _alerted(self) -> None:
+        """The ledger has raised an alert, and is still locked: another thread tells, or the next call."""
+        self._left.put(self.alerts.tell)
+
     def _keep(self) -> None:
         if self._keeper is None:
             self._keeper = keep(self, self._left, self._closed)
@@ -350,6 +261,8 @@ class Engine:
             now = self.clock.time_ns()
             self._ledger.renew(now)
             self._ledger.expire(now)
+            self._overdue.opened(self._ledger)
+            self.margins.read(self._ledger, self.clock)
             self.sweep()
         except Exception:
             self.bug("renewing the lease")
@@ -363,6 +276,7 @@ class Engine:
         self.sweep()
         self.courier.stop()
         self.retry()
+        self.alerts.close()
 
     def close(self) -> None:
         """Settle what is open and release the ledger."""
@@ -373,8 +287,13 @@ class Engine:
             ledger, self._ledger = self._ledger, None
             # For whoever uses it again.
             self.courier, self._keeper, self._closed = Courier(), None, threading.Event()
-        if ledger is not None:
-            ledger.close()
+        try:
+            if ledger is not None:
+                ledger.close()
+        except LedgerError as error:  # as when its file was moved: what is not booked is in the spill
+            say_once(("close", type(error).__name__), logging.ERROR, "a ledger is left open: %s", error)
+        finally:
+            self._overdue.close()
 
     def forked(self) -> None:
         """In a child: threads, queues and open streams are the parent's."""
@@ -383,9 +302,10 @@ class Engine:
         self._closed = threading.Event()
         self._opening = threading.RLock()
         self._left = SimpleQueue()
-        self._overdue.clear()
         self._streams = {}
+        self.alerts.forked()
         if self._ledger is not None:
+            self.guard.line = line_of(self._ledger)
             self._keep()
 
 

@@ -29,6 +29,7 @@ def together(engine: Engine, wants: list[Any]) -> list[Any]:
     engine.sweep()
     answers: list[Any]
     try:
+        engine.catch_up()
         answers = list(
             engine.ledger.together(
                 [want if type(want) is Reservation else (want.grant, want.end, want.void) for want in wants]
@@ -49,6 +50,7 @@ def together(engine: Engine, wants: list[Any]) -> list[Any]:
             engine.postpone(want, answer)
     if not failed:
         engine.retry()
+    engine.guard.line.freed()
     return answers
 
 

@@ -11,7 +11,7 @@ from farthing.engine.call import Call, Settle
 from farthing.engine.core import Engine
 from farthing.engine.ends import outcome_of, status_of
 from farthing.errors import FarthingError, Unmeterable
-from farthing.guard import Refusal, Reload
+from farthing.guard import Again, Look, Refusal, Reload, Wait
 from farthing.ledger.store import Reservation
 from farthing.settings import Who
 from farthing.usage import Reading
@@ -51,7 +51,8 @@ class Plan:
 
     Attributes:
         observe: looks at what the SDK returned, without changing it; attaches itself to a stream. Its second
-            argument tells whether a usage chunk that nobody asked for has to be swallowed.
+            argument tells whether a usage chunk that nobody asked for has to be swallowed. What it wants
+            booked besides an answer is that the call waits for the result of a job.
     """
 
     ask: wire.Ask
@@ -59,10 +60,10 @@ class Plan:
     who: Who
     provider: str | None
     base_url: str | None
-    observe: Callable[[Any, Call, bool], Answer | Deferred]
+    observe: Callable[[Any, Call, bool], Answer | Deferred | Settle]
 
 
-Want = Reservation | Refusal | Reload | Send | Settle
+Want = Reservation | Refusal | Reload | Look | Wait | Send | Settle
 
 
 def life(engine: Engine, plan: Plan) -> Generator[Want, Any, Any]:
@@ -99,34 +100,64 @@ def life(engine: Engine, plan: Plan) -> Generator[Want, Any, Any]:
         settle = _guarded(engine, call, answer)
         if settle is not None:
             yield settle
+    elif isinstance(answer, Settle):
+        yield answer
     engine.receipts.keep(result, call)
     return result
 
 
 def _begin(engine: Engine, plan: Plan) -> Generator[Want, Any, tuple[Call, dict[str, Any] | None, bool]]:
     now = engine.clock.time_ns()
-    policies = engine.policies
-    quoted = quote.quote(
-        plan.ask,
-        engine.catalog,
-        provider=plan.provider,
-        base_url=plan.base_url,
-        at_ns=now,
-        output_cap=policies.output_cap,
-        min_output=policies.min_output_tokens,
-    )
-    if engine.quirks.cap_is_ignored(plan.base_url, quoted.model):
-        quoted.least = quoted.cap
-    hold = yield from engine.guard.acquire(quoted, plan.who, call_id=engine.ids(), now_ns=now)
-    call = Call(engine, hold, quoted, plan.base_url, server_known=engine.knows(plan.base_url))
+    quoted = _quoted(engine, plan, plan.ask, now)
+    known: dict[str, quote.Quote | None] = {}
+
+    def instead(model: str, at_ns: int) -> quote.Quote | None:
+        if model not in known:
+            known[model] = _quoted_instead(engine, plan, model, at_ns)
+        return known[model]
+
+    again = Again(engine.ids, engine.clock, instead)
+    hold = yield from engine.guard.acquire(quoted, plan.who, call_id=engine.ids(), now_ns=now, again=again)
+    call = Call(engine, hold, hold.quoted, plan.base_url, server_known=engine.knows(plan.base_url))
     body, asked_usage = _body(engine, plan, call)
     return call, body, asked_usage
 
 
+def _quoted(engine: Engine, plan: Plan, ask: wire.Ask, at_ns: int) -> quote.Quote:
+    policies = engine.policies
+    quoted = quote.quote(
+        ask,
+        engine.catalog,
+        provider=plan.provider,
+        base_url=plan.base_url,
+        at_ns=at_ns,
+        output_cap=policies.output_cap,
+        min_output=policies.min_output_tokens,
+        margins=engine.margins,
+    )
+    if engine.quirks.cap_is_ignored(plan.base_url, quoted.model):
+        quoted.least = quoted.cap
+    return quoted
+
+
+def _quoted_instead(engine: Engine, plan: Plan, model: str, at_ns: int) -> quote.Quote | None:
+    """The quote of the request to another model; None if it cannot be asked of that."""
+    ask = wire.with_model(plan.ask, model, plan.base_url)
+    if ask is None:
+        return None
+    quoted = _quoted(engine, plan, ask, at_ns)
+    most = engine.catalog.max_output(model, provider=quoted.provider)
+    if ask.cap is not None and most is not None and ask.cap > most:
+        return None
+    return quoted
+
+
 def _body(engine: Engine, plan: Plan, call: Call) -> tuple[dict[str, Any] | None, bool]:
     """The body to send, and whether we asked for usage; None if nothing is to be changed."""
-    ask, hold = plan.ask, call.hold
+    ask, hold = call.quote.ask, call.hold
     body: dict[str, Any] | None = None
+    if hold.reservation.fallback_from is not None:
+        body = dict(ask.sent)
     if hold.cap is not None:
         field = _cap_field(engine, plan, call)
         if field is not None:
@@ -142,8 +173,9 @@ def _body(engine: Engine, plan: Plan, call: Call) -> tuple[dict[str, Any] | None
 
 
 def _cap_field(engine: Engine, plan: Plan, call: Call) -> str | None:
-    known = engine.quirks.cap_field(plan.base_url, plan.ask.model)
-    return known or wire.cap_field(plan.ask.route, reasoning=call.quote.reasoning)
+    ask = call.quote.ask
+    known = engine.quirks.cap_field(plan.base_url, ask.model)
+    return known or wire.cap_field(ask.route, reasoning=call.quote.reasoning)
 
 
 def _refuses_ours(engine: Engine, plan: Plan, call: Call, error: BaseException, *, asked_usage: bool) -> bool:
@@ -156,7 +188,8 @@ def _refuses_ours(engine: Engine, plan: Plan, call: Call, error: BaseException, 
     if call.hold.cap is not None:
         field = _cap_field(engine, plan, call)
         if field is not None and field in said:
-            return engine.quirks.note_refused_cap(plan.base_url, plan.ask.model, field, plan.ask.route.caps)
+            ask = call.quote.ask
+            return engine.quirks.note_refused_cap(plan.base_url, ask.model, field, ask.route.caps)
     return False
 
 

@@ -6,13 +6,15 @@ import json
 import weakref
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from farthing import money, pricing
 from farthing.engine.call import Call
-from farthing.records import Rates, Receipt, Usage
+from farthing.engine.lost import added, with_lost
+from farthing.ledger.codes import usage_from
+from farthing.records import Band, Cost, Rates, Receipt, Usage
 
 __all__ = ["Receipts", "receipt_of_row"]
 
@@ -30,7 +32,8 @@ class Receipts:
         key = id(obj)
         calls = self._calls
         try:
-            calls[key] = (weakref.ref(obj, lambda _, key=key: calls.pop(key, None)), call)  # type: ignore[misc]
+            # The dead reference is what `pop` is given as its default: nothing of Python runs.
+            calls[key] = weakref.ref(obj, partial(calls.pop, key)), call
         except TypeError:  # texts and bytes cannot be watched
             return
 
@@ -55,7 +58,6 @@ def receipt_of_row(row: Mapping[str, Any]) -> Receipt:
     usage = _usage(row)
     cost = row["cost_nano"]
     rates = _rates(row.get("rates"))
-    reported = cost if row["cost_source"] == "reported" else None
     return Receipt(
         id=row["id"],
         account=row["account"],
@@ -74,9 +76,7 @@ def receipt_of_row(row: Mapping[str, Any]) -> Receipt:
         cost=None if cost is None else money.usd(cost),
         counted=money.usd(row["counted_nano"]),
         cost_source=row["cost_source"],
-        breakdown=None
-        if rates is None or usage is None
-        else pricing.price(usage, rates, reported_nano=reported),
+        breakdown=None if rates is None or usage is None else _breakdown(row, usage, rates),
         held=money.usd(row["held_nano"]),
         overrun=None if not row["overrun"] else money.usd(row["overrun"]),
         capped_at=row["capped_at"],
@@ -91,32 +91,54 @@ def receipt_of_row(row: Mapping[str, Any]) -> Receipt:
     )
 
 
+def _breakdown(row: Mapping[str, Any], usage: Usage, rates: Rates) -> Cost:
+    cost, source = row["cost_nano"], row["cost_source"]
+    if cost is not None and "corrected" in json.loads(row["flags"] or "[]"):
+        notes = ("stated by a correction",)
+        return Cost(usd=money.usd(cost), nano=cost, cost_source=source, rates=rates, usage=usage, notes=notes)
+    units = json.loads(row["units"] or "{}")
+    alone = None if cost is None else cost - added(units)
+    made = pricing.price(usage, rates, units=units, reported_nano=alone if source == "reported" else None)
+    if made.nano == alone or alone is None:
+        return with_lost(made, units)
+    note = "billed in steps, at rates of their own: the lines of each are not kept"
+    return Cost(
+        usd=money.usd(cost),
+        nano=cost,
+        cost_source=source,
+        rates=rates,
+        usage=usage,
+        notes=(*rates.notes, note),
+    )
+
+
 _COLUMNS = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
-_UNITS = frozenset(Usage.__dataclass_fields__)
 
 
 def _usage(row: Mapping[str, Any]) -> Usage | None:
-    counts: dict[str, Any] = {name: row[name] for name in _COLUMNS if row[name] is not None}
-    for name, value in json.loads(row["units"] or "{}").items():
-        if name in _UNITS:
-            counts[name] = Decimal(str(value)) if name == "seconds" else value
-    return Usage.trusted(**counts) if counts else None
+    return usage_from([row[name] for name in _COLUMNS], json.loads(row["units"] or "{}"))
 
 
 def _rates(text: str | None) -> Rates | None:
     if not text:
         return None
     stored = json.loads(text)
-    prices = {unit: _rate(value) for unit, value in stored.get("prices", {}).items()}
     return Rates(
         provider=stored.get("provider"),
         model=stored.get("model", ""),
-        prices=prices,
+        prices=_prices(stored.get("prices", {})),
+        bands=tuple(
+            Band(above=band["above"], prices=_prices(band["prices"])) for band in stored.get("bands", ())
+        ),
         status=stored.get("status", "priced"),
         source=stored.get("source", ""),
         tier=stored.get("tier"),
         notes=tuple(stored.get("notes", ())),
     )
+
+
+def _prices(stored: Mapping[str, int | str]) -> dict[str, int | Fraction]:
+    return {unit: _rate(value) for unit, value in stored.items()}
 
 
 def _rate(value: int | str) -> int | Fraction:

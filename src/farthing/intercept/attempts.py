@@ -17,7 +17,8 @@ sending: ContextVar[Call | None] = ContextVar("farthing_sending", default=None)
 
 def hooks(cls: Any, *, is_async: bool) -> dict[str, Any]:
     """Methods for a subclass of the client class `cls`, where that has them: one is called before each
-    attempt, the other before the pause that precedes a further one, while the error is being handled."""
+    attempt, one before the pause that precedes a further one, while the error is being handled, and one with
+    the response that is to be made an object of."""
     made: dict[str, Any] = {}
 
     def prepare(self: Any, request: Any) -> Any:
@@ -38,6 +39,14 @@ def hooks(cls: Any, *, is_async: bool) -> dict[str, Any]:
             raise _given_up(self, sys.exc_info()[1], kwargs.get("response"))
         return await cls._sleep_for_retry(self, *args, **kwargs)
 
+    def process(self: Any, *args: Any, **kwargs: Any) -> Any:
+        call, response = sending.get(), kwargs.get("response")
+        if call is not None and response is not None and call.heeds_headers:
+            call.headers = response.headers
+        return cls._process_response(self, *args, **kwargs)
+
+    if hasattr(cls, "_process_response"):
+        made["_process_response"] = process
     if hasattr(cls, "_prepare_request"):
         made["_prepare_request"] = prepare
     if hasattr(cls, "_sleep_for_retry"):

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 import wrapt
 
 from farthing import wire
-from farthing.engine import Engine, Plan, Send, adrive, drive, life
+from farthing.engine import Engine, Plan, Send, adrive, count_aside, drive, life
 from farthing.errors import FarthingError
-from farthing.intercept import background, unmetered
+from farthing.intercept import jobs, sockets, unmetered
 from farthing.intercept.attempts import hooks, sending
 from farthing.intercept.observing import observe
 from farthing.settings import Who, current, resolve
@@ -46,7 +46,7 @@ _making = threading.Lock()
 class Metered:
     """What a wrapped client knows: its engine and its settings. Replaced whole when they change."""
 
-    __slots__ = ("base_url", "find", "owner", "pinned", "provider", "who")
+    __slots__ = ("__weakref__", "_merged", "base_url", "find", "owner", "pinned", "provider", "who")
 
     def __init__(
         self,
@@ -63,6 +63,7 @@ class Metered:
         self.provider = provider
         self.base_url: str | None = None
         self.pinned = pinned
+        self._merged: tuple[Who, Who] | None = None
 
     def at(self, base_url: str | None) -> Metered:
         """The same for a client of this address."""
@@ -70,24 +71,24 @@ class Metered:
         made.base_url = base_url
         return made
 
-    def plan(self, options: Any, meter_who: Who) -> Plan | None:
-        """The plan of a request that may cost money; None for any other."""
-        ask = wire.read_request(
-            options.method, options.url, options.json_data, getattr(options, "extra_json", None)
-        )
+    def plan(self, options: Any, meter_who: Who, *, may_wait: bool) -> Plan | None:
+        """The plan of a request that may cost money; None for any other. `may_wait` is False for
+        a coroutine."""
+        extra = getattr(options, "extra_json", None)
+        ask = wire.read_request(options.method, options.url, options.json_data, extra)
         if ask is None:
             return None
         frame = current.get()
         if frame is not None:
-            frame.mark()
-        return Plan(
-            ask,
-            getattr(options, "extra_json", None),
-            resolve(self.who, meter_who, pinned=self.pinned),
-            self.provider,
-            self.base_url,
-            observe,
-        )
+            frame.mark(may_wait=may_wait)
+            who = resolve(self.who, meter_who, pinned=self.pinned)
+        else:
+            # The same object for each call outside of scopes: the guard knows by it what it matched before.
+            merged = self._merged
+            if merged is None or merged[0] is not meter_who:
+                merged = self._merged = meter_who, resolve(self.who, meter_who)
+            who = merged[1]
+        return Plan(ask, extra, who, self.provider, self.base_url, observe)
 
 
 def wrap(client: T, state: Metered) -> T:
@@ -104,6 +105,7 @@ def wrap(client: T, state: Metered) -> T:
     state.base_url = base_url_of(client)
     known = _STATE in vars(client)
     vars(client)[_STATE] = state
+    sockets.watch(state, metered_by)
     cls = type(client)
     if known or "_farthing_original" in vars(cls):  # a copy of a metered client is of the metered class
         return client
@@ -119,6 +121,7 @@ def unwrap(client: T) -> T:
     if metered_by(client) is None:
         return client
     del vars(client)[_STATE]
+    sockets.released()
     original = getattr(type(client), "_farthing_original", None)
     if original is None:
         vars(client).pop("request", None)
@@ -230,9 +233,9 @@ def metered_call(
 ) -> Any:
     """Send a request as a call of a client with this state; None, or one that costs nothing, is only sent.
     `counts` is False where nothing tells when an attempt is made."""
-    found = None if state is None else _planned(state, options)
+    found = None if state is None else _planned(state, options, may_wait=True)
     if found is None:
-        return background.settled(send(options), state, options)
+        return jobs.settled(send(options), state, options)
     engine, plan = found
 
     def sent(want: Send) -> Any:
@@ -240,7 +243,7 @@ def metered_call(
             want.call.attempts += 1
         token = sending.set(want.call)
         try:
-            return send(_changed(options, want))
+            return send(options if want.body is None else _changed(options, want, want.body))
         finally:
             sending.reset(token)
 
@@ -251,30 +254,31 @@ async def metered_acall(
     state: Metered | None, options: Any, send: Callable[[Any], Awaitable[Any]], *, counts: bool = True
 ) -> Any:
     """The same for a client of coroutines."""
-    found = None if state is None else _planned(state, options)
+    found = None if state is None else _planned(state, options, may_wait=False)
     if found is None:
-        return await background.asettled(await send(options), state, options)
+        return await jobs.asettled(await send(options), state, options)
     engine, plan = found
     await engine.awarm()
+    await count_aside(plan.ask)
 
     async def sent(want: Send) -> Any:
         if not counts and want.call is not None:  # nothing tells when it is sent: assume that it is
             want.call.attempts += 1
         token = sending.set(want.call)
         try:
-            return await send(_changed(options, want))
+            return await send(options if want.body is None else _changed(options, want, want.body))
         finally:
             sending.reset(token)
 
     return await adrive(engine, life(engine, plan), sent)
 
 
-def _planned(state: Metered, options: Any) -> tuple[Engine, Plan] | None:
+def _planned(state: Metered, options: Any, *, may_wait: bool) -> tuple[Engine, Plan] | None:
     try:
         engine = state.find()
         if not engine.enabled:
             return None
-        plan = state.plan(options, engine.who)
+        plan = state.plan(options, engine.who, may_wait=may_wait)
         if plan is None and options.method not in ("get", "GET"):
             unmetered.passes(
                 engine, resolve(state.who, engine.who, pinned=state.pinned), options.method, options.url
@@ -287,16 +291,16 @@ def _planned(state: Metered, options: Any) -> tuple[Engine, Plan] | None:
     return None if plan is None else (engine, plan)
 
 
-def _changed(options: Any, want: Send) -> Any:
+def _changed(options: Any, want: Send, body: dict[str, Any]) -> Any:
     """The request with our changes, in a copy; the caller's options stay as they are."""
-    if want.body is None:
-        return options
     changed = copy.copy(options)
-    changed.json_data = want.body
+    changed.json_data = body
     extra = getattr(options, "extra_json", None)
     if extra:  # it would override what was written, such as a cap over an explicit None
         before = options.json_data if isinstance(options.json_data, dict) else {}
-        ours = {name for name, value in want.body.items() if before.get(name, _ABSENT) is not value}
+        ours = {name for name, value in body.items() if before.get(name, _ABSENT) is not value}
+        if want.call is not None and want.call.hold.reservation.fallback_from is not None:
+            ours.add("model")  # also where the body named the fallback, and `extra_body` another
         if not ours.isdisjoint(extra):
             changed.extra_json = {name: value for name, value in extra.items() if name not in ours}
     return changed

@@ -14,8 +14,9 @@ from typing import Any
 import wrapt
 
 from farthing import money, quote
-from farthing.engine import Engine, Hold, Made, ahold, entry_of, hold, reading_of
-from farthing.errors import FarthingError, InsufficientCredits
+from farthing.engine import Engine, Hold, Made, adrive, ahold, drive, entry_of, hold, reading_of
+from farthing.errors import FarthingError
+from farthing.guard import Again
 from farthing.intercept.scopes import Scope
 from farthing.log import say_once
 from farthing.settings import BudgetLike, Frame, Who, current
@@ -206,17 +207,17 @@ class _Around:
         quoted, who = self._quoted(entry, args, kwargs)
         if quoted is not None:
             entry.hold = hold(entry.engine, quoted, who)
-            self._release_on_metered(entry)
-        elif entry.frame.who.budgets:
-            self._check(entry)
+            entry.frame.on_metered = functools.partial(_release, entry)
+        elif any(bound.hard for bound in entry.frame.who.budgets):
+            drive(entry.engine, self._check(entry), _sends_nothing)
 
     async def _ahold(self, entry: _Entry, args: Any, kwargs: Any) -> None:
         quoted, who = self._quoted(entry, args, kwargs)
         if quoted is not None:
             entry.hold = await ahold(entry.engine, quoted, who)
-            self._release_on_metered(entry)
-        elif entry.frame.who.budgets:
-            await entry.engine.courier.bring(lambda: self._check(entry), lambda _: None)
+            entry.frame.on_metered = functools.partial(_release, entry)
+        elif any(bound.hard for bound in entry.frame.who.budgets):
+            await adrive(entry.engine, self._check(entry), _sends_nothing)
 
     def _quoted(self, entry: _Entry, args: Any, kwargs: Any) -> tuple[quote.Quote | None, Who]:
         who = entry.frame.who.over(entry.engine.who)
@@ -233,31 +234,18 @@ class _Around:
         )
         return quoted, who
 
-    @staticmethod
-    def _release_on_metered(entry: _Entry) -> None:
-        def release() -> None:
-            held, entry.hold = entry.hold, None
-            if held is not None:
-                held.release()
-
-        entry.frame.on_metered = release
-
-    def _check(self, entry: _Entry) -> None:
+    def _check(self, entry: _Entry) -> Generator[Any, Any, None]:
         """Without an estimate there is only this: is any money left?"""
-        own = [b for b in entry.frame.who.budgets if b.hard and b.budget.period != "run"]
-        if not own:
-            return
-        for bound, left in entry.engine.ledger.room(own, entry.started_ns):
-            if left <= 0:
-                raise InsufficientCredits(
-                    f"budget {bound.budget.name!r} of {self._name} has nothing left of "
-                    f"{money.show(bound.limit)}; raise the limit or wait for the next {bound.budget.period}",
-                    budget=bound.budget.name,
-                    limit=money.usd(bound.limit),
-                    remaining=money.usd(left),
-                    account=entry.frame.who.account,
-                    model=self._tracker.model,
-                )
+        tracker, engine = self._tracker, entry.engine
+        model = tracker.model and engine.catalog.canonical(tracker.model, tracker.provider)
+        provider = tracker.provider or (model and engine.catalog.provider_of(model))
+        return engine.guard.look(
+            entry.frame.who.over(engine.who),
+            function=self._name,
+            provider=provider,
+            model=model,
+            again=Again(engine.ids, engine.clock),
+        )
 
     # -- leaving -------------------------------------------------------------------------------------
 
@@ -354,6 +342,20 @@ class _Around:
         if result is None:
             return None
         return reading_of(result if read is None else read(result), provider=self._tracker.provider)
+
+
+def _release(entry: _Entry, *, may_wait: bool) -> None:
+    """What was held for an entry is held by the metered call that starts inside. For a coroutine the courier
+    does it, before the reserve of that call, as it does one after the other."""
+    held, entry.hold = entry.hold, None
+    if held is not None and may_wait:
+        held.release()
+    elif held is not None:
+        entry.engine.courier.post(held.release)
+
+
+def _sends_nothing(_: object) -> Any:
+    raise FarthingError("a check sends nothing")
 
 
 def _reset(token: Any) -> None:

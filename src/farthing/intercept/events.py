@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["EVENT_END", "data_of", "payload", "split"]
+__all__ = ["EVENT_END", "EVENT_ENDS", "data_of", "payload", "split", "whole_events"]
 
 EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
 def split(data: bytes) -> list[bytes]:
@@ -22,6 +23,11 @@ def split(data: bytes) -> list[bytes]:
     if start < len(data):
         events.append(data[start:])
     return events
+
+
+def whole_events(data: bytes) -> int:
+    """How many of these bytes are whole events."""
+    return max(data.rfind(end) + len(end) if end in data else 0 for end in EVENT_ENDS)
 
 
 def payload(event: bytes) -> bytes:

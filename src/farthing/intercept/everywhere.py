@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import wrapt
 
+from farthing.intercept import sockets
 from farthing.intercept.attempts import hooks, sending
 from farthing.intercept.clients import (
     Metered,
@@ -47,6 +48,7 @@ def instrument(settings: Metered) -> None:
     global _settings  # noqa: PLW0603  one process, one setting
     with _lock:
         _settings = settings
+    sockets.watch(settings, _settings_of)
     for name in _MODULES:
         if name in sys.modules:
             _arrived(sys.modules[name])
@@ -63,11 +65,20 @@ def uninstrument() -> None:
         while _patches:
             _, patch = _patches.popitem()
             patch.lift()
+    sockets.released()
 
 
 def instrumented_by() -> Metered | None:
     """The settings in force; None if the process is not instrumented."""
     return _settings
+
+
+def _settings_of(client: object) -> Metered | None:
+    """What a client that is not wrapped itself is metered with."""
+    settings = _settings
+    if settings is None or metered_by(client) is not None:
+        return None
+    return settings.at(base_url_of(client))
 
 
 def _arrived(module: ModuleType) -> None:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from farthing import usage
+from farthing import usage, wire
 from farthing.engine import Answer, Call, Deferred
-from farthing.intercept import background
-from farthing.intercept.streams import Tee, attach
-from farthing.intercept.whole import json_of, response_of
+from farthing.engine.call import Settle
+from farthing.intercept import jobs
+from farthing.intercept.streams import Tee
+from farthing.intercept.taps import attach
+from farthing.intercept.whole import json_of, leaves_open, response_of
 from farthing.usage import Reading
 
 __all__ = ["observe"]
 
 
-def observe(result: Any, call: Call, swallows: bool) -> Answer | Deferred:  # noqa: FBT001  Plan's signature
+def observe(result: Any, call: Call, swallows: bool) -> Answer | Deferred | Settle:  # noqa: FBT001  Plan's signature
     """What the SDK returned, looked at without changing it."""
     ask = call.quote.ask
     route = ask.route
+    job = wire.job_made(route, ask.body)
+    if job is not None:
+        return jobs.created(result, call, job)
     if not ask.stream and hasattr(type(result), "model_dump"):
         return _answer(result, call, getattr(result, "_request_id", None))
     response = response_of(result)
@@ -34,8 +40,15 @@ def observe(result: Any, call: Call, swallows: bool) -> Answer | Deferred:  # no
         attach(response, Passing(call, route.flavour, swallows=False, is_json=True))
     else:
         is_json = "json" in kind or not (ask.stream or "event-stream" in kind)
-        kind_of = Lasting if ask.body.get("background") else Tee
-        attach(response, kind_of(call, route.flavour, swallows=swallows, is_json=is_json))
+        tee = Tee(
+            call,
+            route.flavour,
+            swallows=swallows,
+            is_json=is_json,
+            choices=ask.choices,
+            leaves_open=not is_json and leaves_open(result),
+        )
+        attach(response, tee)
     return Deferred()
 
 
@@ -43,6 +56,9 @@ class Passing(Tee):
     """An answer that is no JSON, such as sound: nothing of it is kept; all that it says is that it came."""
 
     __slots__ = ()
+
+    def packed(self, unpack: Callable[[bytes], bytes]) -> None:
+        """Nothing is kept that could be unpacked."""
 
     def plain(self, chunk: bytes) -> bool:  # noqa: ARG002  the base's signature
         """Always: what was kept is forgotten."""
@@ -55,25 +71,12 @@ class Passing(Tee):
         return "unknown" if isinstance(error, Exception) else "aborted", ""
 
 
-class Lasting(Tee):
-    """The events of a response that goes on when nobody reads them, and is billed whole."""
-
-    __slots__ = ()
-
-    def _end_of_events(self, *, whole: bool, error: BaseException | None) -> tuple[str, str]:
-        outcome, seen = super()._end_of_events(whole=whole, error=error)
-        return "unknown" if outcome == "aborted" else outcome, seen
-
-
-def _answer(body: Any, call: Call, request_id: str | None) -> Answer | Deferred:
+def _answer(body: Any, call: Call, request_id: str | None) -> Answer:
     route = call.quote.ask.route
     flavour = route.flavour
     reading = usage.read(body, flavour=flavour, provider=call.hold.reservation.provider)
-    if reading.status is not None and background.goes_on(call, reading):
-        call.request_id = request_id
-        return Deferred()
     unread = body is None or (isinstance(body, (str, bytes)) and not route.texts)
-    unread = unread or reading.status in background.GOING_ON  # and nobody will learn how it ends
+    unread = unread or reading.status in wire.GOING_ON  # and nobody will learn how it ends
     return Answer(
         reading, lambda: usage.visible_in(flavour, body), request_id, "unknown" if unread else "complete"
     )

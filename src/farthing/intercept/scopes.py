@@ -123,6 +123,11 @@ class Scope:
         return self._totals().unpriced
 
     @property
+    def partial(self) -> int:
+        """Calls of whose cost only a part is known, so that `cost` is a lower bound."""
+        return self._totals().partial
+
+    @property
     def usage(self) -> Usage:
         """The counts of all finished calls together."""
         return self._totals().usage or Usage()

@@ -1,26 +1,23 @@
-"""Streams, observed where their bytes pass; the SDK's own stream object is handed on untouched.
+"""Streams: what of them passes the caller, and what they say when they end.
 
-Two places of the HTTP response are hooked, on that one instance: `iter_bytes` (decoded bytes, so that
-compression does not matter) and `close` of the stream below. A call settles once: at the end, on an error,
-when it is closed, when it is garbage-collected, or at exit.
+A call settles once: at the end, on an error, when its stream is closed, when that is garbage-collected, or
+at exit. Where the bytes are seen: `taps`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import sys
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from farthing import usage
 from farthing.engine import Call
-from farthing.intercept.events import EVENT_END, data_of, payload, split
+from farthing.intercept.events import EVENT_END, EVENT_ENDS, data_of, payload, split, whole_events
 from farthing.usage import Reading
 
-__all__ = ["Tee", "attach"]
+__all__ = ["EVERY", "Tee"]
 
 _KEEP = 1 << 20
 """Bytes of a stream that are kept before they are digested to text and usage."""
@@ -28,12 +25,12 @@ _KEEP = 1 << 20
 _LAST_EVENTS = 4
 """Events at the end of a stream that are looked at first: the last chunk, its usage, and [DONE]."""
 
-_EVERY = 255
+EVERY = 255
 """Every so many chunks (a power of two less one) the kept bytes are added up."""
 
-_WHOLE_EVENTS = (b"\n\n", b"\r\n\r\n", b"\r\r")
-_EMPTY_LIST = re.compile(rb"\[\s*\]")
+_empty_list = re.compile(rb"\[\s*\]").search
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+_ERROR = b'"error"'
 
 
 class Tee:
@@ -41,44 +38,92 @@ class Tee:
 
     __slots__ = (
         "__weakref__",
+        "_ended",
         "_failed",
         "_final",
+        "_heard",
         "_partial",
         "_text",
+        "_unfinished",
+        "_unpack",
+        "broken",
         "call",
+        "choices",
+        "decoded",
         "flavour",
         "held_back",
         "is_json",
         "kept",
+        "leaves_open",
+        "reader",
         "reading",
-        "running",
         "swallows",
     )
 
-    def __init__(self, call: Call, flavour: str, *, swallows: bool, is_json: bool) -> None:
+    def __init__(
+        self,
+        call: Call,
+        flavour: str,
+        *,
+        swallows: bool,
+        is_json: bool,
+        choices: int = 1,
+        leaves_open: bool = False,
+    ) -> None:
         self.call = call
         self.flavour = flavour
         self.swallows = swallows
         self.is_json = is_json
-        self.running = False
+        self.choices = choices  # how many answers the request asks for
+        self.leaves_open = leaves_open  # its reader stops at an error event, and does not close the response
+        self.reader: weakref.ref[Any] | None = None  # the generator that its bytes pass through
+        self.decoded = False  # it is read where its bytes are decoded
+        self.broken = False  # an error event has passed, and the reader stops there
         self.held_back = b""
         self.reading: Reading | None = None
         self.kept: list[bytes] = []
         self._partial = b""
+        self._unfinished = b""
+        self._unpack: Callable[[bytes], bytes] | None = None
         self._text: list[str] = []
+        self._ended: frozenset[int] = frozenset()
+        self._heard = False
         self._final = False
         self._failed = False
+
+    def watcher(self) -> Callable[[bytes], bool] | None:
+        """Tells of each chunk that was kept whether it is plain; None if all are but every `EVERY`th, which
+        is fed for its sake."""
+        if self._unpack is not None:
+            return _always
+        if self.leaves_open:
+            return self._plain_so_far
+        return self.plain if self.swallows or type(self).plain is not Tee.plain else None
 
     def plain(self, chunk: bytes) -> bool:
         """True if the caller may see this chunk as it is and nothing is to be done yet: nearly always."""
         return not (
-            len(self.kept) & _EVERY == 0
+            len(self.kept) & EVERY == 0
             or (
                 self.swallows
                 # A regular expression takes a third of the time of `in` for these two bytes.
-                and (self.held_back or not chunk.endswith(_WHOLE_EVENTS) or _EMPTY_LIST.search(chunk))
+                and (self.held_back or not chunk.endswith(EVENT_ENDS) or _empty_list(chunk))
             )
         )
+
+    def _plain_so_far(self, chunk: bytes) -> bool:
+        """The same, where an error event has to be noticed when it passes."""
+        return (
+            self.plain(chunk)
+            and not self._unfinished
+            and chunk.endswith(EVENT_ENDS)
+            and chunk.find(_ERROR) < 0
+        )
+
+    def packed(self, unpack: Callable[[bytes], bytes]) -> None:
+        """The chunks are compressed, and pass the caller so: what they say is unpacked when they have ended.
+        `unpack` takes also what was broken off."""
+        self._unpack = unpack
 
     def feed(self, chunk: bytes) -> bytes:
         """A chunk that was kept and is not plain; returns what the caller shall see of it."""
@@ -87,7 +132,17 @@ class Tee:
                 self._digest()
             except Exception:
                 self.call.engine.bug("reading a stream")
+        if self.leaves_open and not self.broken:
+            self._listen(chunk)
         return self._without_usage(chunk) if self.swallows else chunk
+
+    def _listen(self, chunk: bytes) -> None:
+        """Note an error event once it is whole."""
+        data = self._unfinished + chunk
+        cut = whole_events(data)
+        self._unfinished = data[cut:]
+        if data.find(_ERROR, 0, cut) >= 0:
+            self.broken = any((data_of(event) or {}).get("error") for event in split(data[:cut]))
 
     def flush(self) -> bytes:
         """What was held back when the stream ended."""
@@ -99,9 +154,8 @@ class Tee:
         if self.held_back:
             chunk = self.held_back + chunk
             self.held_back = b""
-        if not chunk.endswith(_WHOLE_EVENTS):
-            last = max(chunk.rfind(b"\n\n") + 2, chunk.rfind(b"\r\n\r\n") + 4, chunk.rfind(b"\r\r") + 2)
-            cut = last if last > 4 or chunk[:last].endswith((b"\n\n", b"\r\r")) else 0
+        if not chunk.endswith(EVENT_ENDS):
+            cut = whole_events(chunk)
             self.held_back = chunk[cut:]
             chunk = chunk[:cut]
         return self._kept_events(chunk)
@@ -149,29 +203,32 @@ class Tee:
                 return False
         if data.find(b'"cost', 0, cut) >= 0:  # money may be stated apart from the last usage
             return False
-        before = self.reading, self._final, self._failed
+        before = self.reading, self._final, self._failed, self._ended
         self._look(split(data[cut + 2 :]), text=False)
         reading = self.reading
         if self._final and reading is not None and reading.usage is not None and reading.found is None:
             return True
-        self.reading, self._final, self._failed = before
+        self.reading, self._final, self._failed, self._ended = before
         return False
 
     def _look(self, events: list[bytes], *, text: bool = True) -> None:
         parsed: list[Mapping[str, Any]] = []
         for event in events:
             if b"[DONE]" in event and payload(event).strip() == b"[DONE]":
-                self._final = True
+                self._final = self._heard = True
                 continue
             data = data_of(event)
             if data is None:
                 continue
+            self._heard = True
             parsed.append(data)
             if usage.failed(data, self.flavour):
                 self._failed = True
             if usage.finished(data, self.flavour):
-                self._final = True
-            new = usage.read_event(data, flavour=self.flavour)
+                ended = usage.choices_ended(data, self.flavour)
+                self._ended |= ended
+                self._final = self._final or not ended or len(self._ended) >= self.choices
+            new = usage.read_event(data, flavour=self.flavour, provider=self.call.hold.reservation.provider)
             if new is not None:
                 self.reading = usage.merge(self.reading, new)
                 if data.get("choices") == []:
@@ -186,12 +243,22 @@ class Tee:
         if call.ended:
             return None
         try:
+            if self._unpack is not None and not self._unpacked(self._unpack):
+                return call.finish("unknown", None, error=error, hurry=hurry)
             judge = self._end_of_json if self.is_json else self._end_of_events
             outcome, seen = judge(whole=whole, error=error)
         except Exception:
             call.engine.bug("reading a stream")
             return call.finish("unknown", None, error=error, hurry=hurry)
         return call.finish(outcome, self.reading, seen=seen, error=error, hurry=hurry)
+
+    def _unpacked(self, unpack: Callable[[bytes], bytes]) -> bool:
+        """Whether what was kept can be read."""
+        try:
+            self.kept = [unpack(b"".join(self.kept))]
+        except Exception:  # the server's doing: what the body says nobody can know
+            return False
+        return True
 
     def _end_of_events(self, *, whole: bool, error: BaseException | None) -> tuple[str, str]:
         """The outcome, and what was seen of the answer where that matters."""
@@ -206,7 +273,7 @@ class Tee:
         told = self._final and reading is not None and reading.usage is not None
         if self._failed and (piecemeal or not told):
             outcome = "unknown"
-        elif self._final or (whole and not piecemeal):
+        elif self._final or (whole and self._heard and not piecemeal):
             outcome = "complete"
         elif whole or (isinstance(error, Exception) and not isinstance(error, GeneratorExit)):
             outcome = "unknown"
@@ -256,127 +323,5 @@ class Tee:
         return self.end(whole=False)
 
 
-def attach(response: Any, tee: Tee) -> None:
-    """Observe a response whose body has not been read yet."""
-    call, engine = tee.call, tee.call.engine
-    close_sync, close_async = _closers(_library_of(response))
-    if hasattr(response.stream, "__aiter__") and not hasattr(response.stream, "__iter__"):
-        response.aiter_bytes = _async_bytes(weakref.ref(response), type(response).aiter_bytes, tee)
-        response.stream = close_async(response.stream, tee)
-    else:
-        response.iter_bytes = _sync_bytes(weakref.ref(response), type(response).iter_bytes, tee)
-        response.stream = close_sync(response.stream, tee)
-    engine.watch(call, tee.abandon)
-    engine.receipts.keep(response, call)
-    weakref.finalize(response, engine.leave, tee.abandon).atexit = False
-
-
-def _sync_bytes(alive: weakref.ref[Any], original: Any, tee: Tee) -> Callable[..., Iterator[bytes]]:
-    def iter_bytes(chunk_size: int | None = None) -> Iterator[bytes]:
-        response = alive()
-        keep, plain = tee.kept.append, tee.plain
-        tee.running = True
-        try:
-            for chunk in original(response, chunk_size):
-                keep(chunk)
-                seen = chunk if plain(chunk) else tee.feed(chunk)
-                if seen:
-                    tee.running = False
-                    yield seen
-                    tee.running = True
-            rest = tee.flush()
-            if rest:
-                tee.running = False
-                yield rest
-        except GeneratorExit:
-            raise  # closing the response settles
-        except BaseException as error:
-            tee.settle(whole=False, error=error)
-            raise
-        else:
-            tee.settle(whole=True)
-        finally:
-            tee.running = False
-
-    return iter_bytes
-
-
-def _async_bytes(alive: weakref.ref[Any], original: Any, tee: Tee) -> Callable[..., AsyncIterator[bytes]]:
-    async def aiter_bytes(chunk_size: int | None = None) -> AsyncIterator[bytes]:
-        response = alive()
-        keep, plain = tee.kept.append, tee.plain
-        tee.running = True
-        try:
-            async for chunk in original(response, chunk_size):
-                keep(chunk)
-                seen = chunk if plain(chunk) else tee.feed(chunk)
-                if seen:
-                    tee.running = False
-                    yield seen
-                    tee.running = True
-            rest = tee.flush()
-            if rest:
-                tee.running = False
-                yield rest
-        except GeneratorExit:
-            raise  # closing the response settles
-        except BaseException as error:
-            await tee.asettle(whole=False, error=error)
-            raise
-        else:
-            await tee.asettle(whole=True)
-        finally:
-            tee.running = False
-
-    return aiter_bytes
-
-
-def _library_of(response: Any) -> str:
-    """The top-level module that made the response: httpx or httpx2."""
-    for cls in type(response).__mro__:
-        name = cls.__module__.partition(".")[0]
-        if hasattr(sys.modules.get(name), "SyncByteStream"):
-            return name
-    raise TypeError(f"{type(response).__name__} is no response of httpx or httpx2")
-
-
-@lru_cache(maxsize=8)
-def _closers(library: str) -> tuple[Any, Any]:
-    """Streams that tell when they are closed. A response of httpx takes only those of httpx, and so on."""
-    module = sys.modules[library]
-
-    class ClosingSync(module.SyncByteStream):  # type: ignore[name-defined,misc]
-        def __init__(self, inner: Any, tee: Tee) -> None:
-            self._inner = inner
-            self._tee = tee
-
-        def __iter__(self) -> Iterator[bytes]:
-            return iter(self._inner)
-
-        def close(self) -> None:
-            try:
-                self._inner.close()
-            finally:
-                if not self._tee.running:  # else the reader, which is still at work, settles
-                    self._tee.settle(whole=False)
-
-    class ClosingAsync(module.AsyncByteStream):  # type: ignore[name-defined,misc]
-        def __init__(self, inner: Any, tee: Tee) -> None:
-            self._inner = inner
-            self._tee = tee
-
-        def __aiter__(self) -> AsyncIterator[bytes]:
-            return self._inner.__aiter__()  # type: ignore[no-any-return]
-
-        async def aclose(self) -> None:
-            error: BaseException | None = None
-            try:
-                await self._inner.aclose()
-            except BaseException as caught:
-                error = caught
-                raise
-            finally:
-                if not self._tee.running:
-                    await self._tee.asettle(whole=False, error=error)
-
-    return ClosingSync, ClosingAsync
+def _always(_: bytes) -> bool:
+    return True

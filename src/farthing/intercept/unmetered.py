@@ -11,7 +11,7 @@ from farthing.errors import LedgerError, Unmeterable
 from farthing.log import say_once
 from farthing.settings import Who
 
-__all__ = ["passes"]
+__all__ = ["is_bound", "passes"]
 
 _ID = re.compile(r"(?<=/)(?!v\d+(?:/|$))[^/]*(?:\d|[^/]{32})[^/]*")
 
@@ -32,12 +32,12 @@ def passes(engine: Engine, who: Who, method: str, url: str) -> None:
         if fate != "billed":
             return
         why = "its answer does not say what it costs"
-    if _is_bound(engine, who):
+    if is_bound(engine, who):
         raise Unmeterable(f"this request to {path} cannot be metered ({why}), and a hard budget may bind it")
     say_once(("path", path), logging.WARNING, "a request to %s is not metered: %s", path, why)
 
 
-def _is_bound(engine: Engine, who: Who) -> bool:
+def is_bound(engine: Engine, who: Who) -> bool:
     """Whether a hard budget may bind a call; also one that is in the ledger and was not read before."""
     if engine.guard.may_refuse or any(bound.hard for bound in who.budgets):
         return True

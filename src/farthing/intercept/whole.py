@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, get_origin
 
-__all__ = ["body_of", "json_of", "response_of"]
+__all__ = ["body_of", "json_of", "leaves_open", "response_of"]
 
 
 def body_of(result: Any) -> Any:
@@ -31,3 +32,22 @@ def response_of(result: Any) -> Any:
         if candidate is not None and hasattr(candidate, "is_stream_consumed"):
             return candidate
     return None
+
+
+def leaves_open(result: Any) -> bool:
+    """Whether what the SDK returned is a stream, or a raw response that will be parsed to one, that stops at
+    an error event and leaves the response open, as in openai 1."""
+    kind: Any = type(result)
+    if hasattr(kind, "iter_lines"):  # a response that may be read in other ways, and then to its end
+        return False
+    if not hasattr(kind, "__stream__"):
+        kind = getattr(result, "_stream_cls", None)
+        kind = get_origin(kind) or kind
+    return kind is not None and not _closes(kind)
+
+
+@lru_cache(maxsize=64)
+def _closes(kind: Any) -> bool:
+    """Whether the generator of a class of streams closes the response itself, wherever it ends."""
+    code = getattr(getattr(kind, "__stream__", None), "__code__", None)
+    return code is None or not {"close", "aclose"}.isdisjoint(code.co_names)

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from farthing.wire.routes import Route, route_of
+from farthing.wire.hosted import hosted
+from farthing.wire.route import Route
+from farthing.wire.routes import route_of
 
-__all__ = ["Ask", "read_request", "with_cap", "with_usage_asked"]
+__all__ = ["Ask", "read_request", "requests_of", "with_cap", "with_usage_asked"]
 
 _HIDDEN_INPUT = ("previous_response_id", "conversation", "prompt_id")
 """Fields that bring in input which the request does not show."""
 
-_CLIENT_TOOLS = ("bash_", "computer_", "memory_", "text_editor_")
-"""Types of Anthropic's tools that the caller runs (anthropic package 2.11 types/tool_union_param.py)."""
+_CHOICES = ("n", "best_of")
+"""Fields that say how many answers are generated."""
 
 _WORD = re.compile(r"[\w.:-]{1,32}", re.ASCII)
 
@@ -37,6 +39,8 @@ class Ask:
         tool_calls: how often hosted tools may run; None without hosted tools; -1 if unlimited.
         thinks: True if the request asks for reasoning that is billed and need not be shown.
         labels: what the price of an image may depend on, as asked for.
+        tool_units: what hosted tools are billed by beside tokens.
+        counted: what was counted of it beforehand (`quote.count_ahead`); None if nothing was.
     """
 
     route: Route
@@ -52,6 +56,8 @@ class Ask:
     tool_calls: int | None
     thinks: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
+    tool_units: tuple[str, ...] = ()
+    counted: object = None
 
 
 def read_request(method: str, url: str, body: object, extra: Mapping[str, Any] | None = None) -> Ask | None:
@@ -70,45 +76,58 @@ def read_request(method: str, url: str, body: object, extra: Mapping[str, Any] |
     if extra:
         body = {**body, **extra}
     model = body.get("model")
+    if model is None and route.flavour == "anthropic.batches":
+        model = next((params.get("model") for params in requests_of(body)), None)
     tools = body.get("tools")
     anthropic = route.flavour == "anthropic.messages"
-    hosted = _servers_calls if anthropic else _hosted_calls
-    calls = hosted(tools, body) if tools or anthropic else None
+    model = model if isinstance(model, str) else route.model
+    runs = hosted(route, model, body)
+    calls = None if runs is None else runs.calls
     return Ask(
         route,
         body,
         sent,
-        model if isinstance(model, str) else route.model,
+        model,
         body.get("stream") is True,
-        _cap(body, route.caps),
-        _choices(body) * _prompts(route, body),
-        _tier(body),
+        _largest(body, route.caps) or None,
+        max(_largest(body, _CHOICES), 1) * (_prompts(body) if route.operation == "completion" else 1),
+        _tier(body) or route.tier,
         bool(tools or body.get("response_format") or body.get("text") or body.get("functions")),
         # What a server's tool finds is input that the request does not show.
-        _hides_input(route, body) or (anthropic and calls is not None),
+        (_hides_input(body) if route.operation == "responses" else route.hides)
+        or (anthropic and calls is not None),
         calls,
         anthropic and _thinks(body),
         _labels(body, route.labels) if route.labels else _NO_LABELS,
+        () if runs is None else runs.units,
     )
 
 
-def _cap(body: Mapping[str, Any], fields: tuple[str, ...]) -> int | None:
-    given = [body[name] for name in fields if type(body.get(name)) is int and body[name] > 0]
-    return max(given) if given else None
+def requests_of(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The bodies of the requests of Anthropic's batches (anthropic package 2.11
+    types/messages/batch_create_params.py)."""
+    requests = body.get("requests")
+    inner = [r.get("params") if isinstance(r, Mapping) else None for r in _listed(requests)]
+    return [params for params in inner if isinstance(params, Mapping)]
 
 
-def _choices(body: Mapping[str, Any]) -> int:
-    most = 1
-    for name in ("n", "best_of"):
+def _listed(value: object) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else []
+
+
+def _largest(body: Mapping[str, Any], fields: tuple[str, ...]) -> int:
+    """The largest of these fields; 0 where none is a positive integer."""
+    most = 0
+    for name in fields:
         value = body.get(name)
         if type(value) is int and value > most:
             most = value
     return most
 
 
-def _prompts(route: Route, body: Mapping[str, Any]) -> int:
+def _prompts(body: Mapping[str, Any]) -> int:
     """A completion answers every prompt of a list: texts, or lists of tokens."""
-    prompts = body.get("prompt") if route.operation == "completion" else None
+    prompts = body.get("prompt")
     if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int):
         return len(prompts)
     return 1
@@ -122,36 +141,8 @@ def _tier(body: Mapping[str, Any]) -> str | None:
     return tier if isinstance(tier, str) else None
 
 
-def _hides_input(route: Route, body: Mapping[str, Any]) -> bool:
-    if route.operation == "responses":
-        return any(body.get(name) for name in _HIDDEN_INPUT) or isinstance(body.get("prompt"), Mapping)
-    return route.hides
-
-
-def _hosted_calls(tools: object, body: Mapping[str, Any]) -> int | None:
-    if not isinstance(tools, list):
-        return None
-    hosted = any(isinstance(t, Mapping) and t.get("type") not in (None, "function", "custom") for t in tools)
-    if not hosted:
-        return None
-    limit = body.get("max_tool_calls")
-    return limit if type(limit) is int and limit >= 0 else -1
-
-
-def _servers_calls(tools: object, body: Mapping[str, Any]) -> int | None:
-    """The same for Anthropic: each of the tools that its servers run has a limit of its own, `max_uses`."""
-    if body.get("mcp_servers"):
-        return -1
-    calls: int | None = None
-    for tool in tools if isinstance(tools, (list, tuple)) else ():
-        kind = tool.get("type") if isinstance(tool, Mapping) else None
-        if not isinstance(kind, str) or kind == "custom" or kind.startswith(_CLIENT_TOOLS):
-            continue
-        limit = tool.get("max_uses")
-        if type(limit) is not int or limit < 0:
-            return -1
-        calls = (calls or 0) + limit
-    return calls
+def _hides_input(body: Mapping[str, Any]) -> bool:
+    return any(body.get(name) for name in _HIDDEN_INPUT) or isinstance(body.get("prompt"), Mapping)
 
 
 def _thinks(body: Mapping[str, Any]) -> bool:

@@ -6,50 +6,15 @@ A further route is a row. Paths and fields: the OpenAI API reference and the SDK
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-__all__ = ["ROUTES", "Fate", "Measure", "Route", "cap_field", "fate_of", "may_cost", "route_of"]
+from farthing.wire.jobs import JOB_ROUTES
+from farthing.wire.route import Route, fits, steps
 
-Measure = Literal["tokens", "characters", "images", "seconds"]
+__all__ = ["ROUTES", "Fate", "cap_field", "fate_of", "may_cost", "route_of"]
+
 Fate = Literal["passes", "free", "billed", "unknown"]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One kind of request.
-
-    Attributes:
-        path: as the SDK posts it, relative to the base URL.
-        operation: of the row that it leaves.
-        flavour: how its answers state usage (`farthing.usage`).
-        prompt: the field that holds what is read, and is counted.
-        caps: fields that limit its output, the one to write first; empty if nothing limits it.
-        least_cap: the smallest cap that the server accepts.
-        asks_usage: True if a stream states its usage only when `stream_options.include_usage` asks.
-        generates: True if it has an output of tokens.
-        measure: what its answers are billed by. Of all but tokens, and of the tokens of images and of sound,
-            a request shows no more than it says itself: characters to speak, images to make.
-        labels: fields of the request that its price may depend on; they are kept with the row.
-        model: that serves it where the request names none.
-        texts: True if it may answer with something that is no JSON.
-        hides: True if what is read is never all in the field `prompt`.
-    """
-
-    path: str
-    operation: str
-    flavour: str
-    prompt: str
-    caps: tuple[str, ...] = ()
-    least_cap: int = 1
-    asks_usage: bool = False
-    generates: bool = False
-    measure: Measure = "tokens"
-    labels: tuple[str, ...] = ()
-    model: str = ""
-    texts: bool = False
-    hides: bool = False
 
 
 def _chat(
@@ -96,48 +61,52 @@ ROUTES: tuple[Route, ...] = (
     Route("/audio/speech", "speech", "openai.speech", "input", measure="characters", texts=True),
     _audio("/audio/transcriptions", "transcription"),
     _audio("/audio/translations", "translation"),
+    *JOB_ROUTES,
 )
 _BY_PATH = {route.path: route for route in ROUTES}
+_STARRED = [(route.path.strip("/").split("/"), route) for route in ROUTES if "*" in route.path]
 
 _BILLED = (
     "agents/automations/*/invocations",
     "agents/sessions",
     "agents/sessions/*/events",
-    "batches",
     "chatkit/sessions",
     "complete",
     "containers",
-    "evals/*/runs",
+    "deployments",
+    "deployments/*/run",
+    "deployments/*/unpause",
+    "dreams",
     "fine_tuning/alpha/graders/run",
-    "fine_tuning/jobs",
     "fine_tuning/jobs/*/resume",
     "live/sessions",
     "live/sessions/*/accept",
     "live/sessions/*/fork",
-    "messages/batches",
     "realtime/calls",
     "realtime/calls/*/accept",
     "realtime/client_secrets",
     "realtime/sessions",
     "realtime/transcription_sessions",
     "realtime/translations/client_secrets",
-    "threads/*/runs",
-    "threads/*/runs/*/submit_tool_outputs",
-    "threads/runs",
-    "videos",
-    "videos/*/remix",
+    "sessions",
+    "sessions/*/events",
+    "vector_stores",
+    "vector_stores/*/file_batches",
+    "vector_stores/*/files",
     "videos/characters",
-    "videos/edits",
-    "videos/extensions",
 )
-"""What is posted there costs money sooner or later, and no answer to it says how much."""
+"""What is posted there costs money sooner or later, and no answer to it says how much. What a vector store
+holds is billed by the day (platform.openai.com/docs/pricing); Anthropic's sessions, and what starts them, by
+the tokens that they use (platform.claude.com, "Managed agents")."""
 
 _FREE = (
     "agents",
     "agents/**",
     "assistants",
     "assistants/*",
+    "audio/voice_consents",
     "audio/voice_consents/**",
+    "audio/voices",
     "batches/*/cancel",
     "chat/completions/*",
     "chatkit/sessions/*/cancel",
@@ -145,28 +114,42 @@ _FREE = (
     "content_provenance_checks",
     "conversations",
     "conversations/**",
+    "deployments/**",
+    "dreams/**",
+    "environments",
+    "environments/**",
     "evals",
     "evals/**",
     "files",
     "fine_tuning/alpha/graders/validate",
+    "fine_tuning/checkpoints/**",
     "fine_tuning/jobs/**",
     "live/sessions/**",
+    "memory_stores",
+    "memory_stores/**",
     "messages/batches/*/cancel",
     "messages/count_tokens",
     "models/*",
     "organization/**",
+    "organizations/**",
     "projects/**",
     "realtime/calls/**",
     "responses/*/cancel",
     "responses/input_tokens",
+    "sessions/**",
     "skills",
     "skills/**",
     "threads",
     "threads/**",
+    "tunnels",
+    "tunnels/**",
     "uploads",
     "uploads/**",
+    "user_profiles",
+    "user_profiles/**",
     "vaults",
     "vaults/**",
+    "vector_stores/**",
     "webhook_endpoints",
     "webhook_endpoints/**",
 )
@@ -192,7 +175,14 @@ def route_of(url: str) -> Route | None:
                 return route
             if "/deployments/" in path and path.endswith(route.path):
                 return route
-    return _BY_PATH.get("/" + path.lstrip("/"))
+    return _BY_PATH.get("/" + path.lstrip("/")) or _starred(path)
+
+
+@lru_cache(maxsize=1024)
+def _starred(path: str) -> Route | None:
+    """The route of a path in which an id stands."""
+    parts = steps(path)
+    return next((route for pattern, route in _STARRED if fits(parts, pattern)), None)
 
 
 @lru_cache(maxsize=1024)
@@ -201,27 +191,10 @@ def fate_of(method: str, url: str) -> Fate:
     "billed" is, and "unknown" is what nobody has heard of."""
     if method.upper() != "POST":
         return "passes"
-    parts = _parts(url)
-    if any(_fits(parts, pattern.split("/")) for pattern in _BILLED):
+    parts = steps(url)
+    if any(fits(parts, pattern.split("/")) for pattern in _BILLED):
         return "billed"
-    return "free" if any(_fits(parts, pattern.split("/")) for pattern in _FREE) else "unknown"
-
-
-def _parts(url: str) -> list[str]:
-    """The steps of a path, from what comes after the version."""
-    path = url.split("?", 1)[0]
-    if "://" in path:
-        path = path.split("://", 1)[1].partition("/")[2]
-    parts = [part for part in path.split("/") if part]
-    return parts[parts.index("v1") + 1 :] if "v1" in parts else parts
-
-
-def _fits(parts: list[str], pattern: list[str]) -> bool:
-    if pattern[-1] == "**":
-        return len(parts) >= len(pattern) and _fits(parts[: len(pattern) - 1], pattern[:-1])
-    return len(parts) == len(pattern) and all(
-        p in ("*", part) for part, p in zip(parts, pattern, strict=True)
-    )
+    return "free" if any(fits(parts, pattern.split("/")) for pattern in _FREE) else "unknown"
 
 
 def cap_field(route: Route, *, reasoning: bool) -> str | None:

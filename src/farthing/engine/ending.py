@@ -1,0 +1,143 @@
+"""How calls end in the ledger; and where they wait if they cannot."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from farthing.engine.bugs import tell_of_bug
+from farthing.engine.courier import Courier
+from farthing.engine.overdue import Overdue
+from farthing.errors import LedgerError
+from farthing.guard import Guard
+from farthing.ledger.store import Grant, Ledger
+from farthing.log import say_once
+
+if TYPE_CHECKING:
+    from farthing.engine.call import Call, Settle
+
+__all__ = ["Ending"]
+
+
+class Ending:
+    """The part of an engine that books ends and gives holds back. Nothing here raises into a paid call."""
+
+    courier: Courier
+    enabled: bool
+    guard: Guard
+    _ledger: Ledger | None
+    _left: SimpleQueue[Callable[[], Settle | None]]
+    _overdue: Overdue
+
+    bug = staticmethod(tell_of_bug)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger, opened at first use."""
+        raise NotImplementedError
+
+    def writing_here(self) -> bool:
+        """Whether this thread is in the middle of a write."""
+        raise NotImplementedError
+
+    def settle(self, want: Settle) -> None:
+        """Book the end of a call. Never raises: what cannot be booked now is spilled or tried again."""
+        if want.grant is None and (want.wanted is None or not self.enabled):
+            return
+        try:
+            if self.writing_here():
+                self._left.put(lambda: want)
+            else:
+                self._post(want)
+                if (
+                    want.grant is not None
+                ):  # else the ledger could not be used just now: the next call will see
+                    self.retry()
+        except Exception as error:
+            self.postpone(want, error)
+        except BaseException:
+            # Struck by a signal handler, perhaps after the commit: booking it twice changes nothing.
+            self._overdue.again(want)
+            raise
+
+    def postpone(self, want: Settle, error: BaseException) -> None:
+        """The end of a call could not be booked, as `error` that was raised says: it is tried again."""
+        if isinstance(error, LedgerError):
+            say_once(
+                ("settle", type(error).__name__),
+                logging.ERROR,
+                "the end of a call could not be booked and will be tried again: %s",
+                error,
+            )
+            self._overdue.ended(want)
+        else:
+            self._overdue.again(want)
+            self.bug("booking the end of a call", error)
+
+    def _post(self, want: Settle) -> None:
+        if want.grant is None:
+            if want.wanted is not None:
+                self.guard.unbooked.ended(want.wanted.id, want.end.counted)
+            self._overdue.ended(want)
+            return
+        want.post(self.ledger)
+        self.guard.line.freed()
+
+    def release(self, grant: Grant) -> None:
+        """Give a hold back without leaving a row. Never raises."""
+        try:
+            self.ledger.release(grant)
+            self.guard.line.freed()
+        except Exception:
+            self.bug("releasing a hold")
+
+    def gone(self, call_id: str) -> None:
+        """Nothing is to be booked for a call that goes on without the ledger. Never raises."""
+        try:
+            self._overdue.gone(call_id)
+        except Exception:
+            self.bug("releasing a call without a hold")
+
+    def retry(self) -> None:
+        """Book what could not be booked before, if the ledger can be used."""
+        if self._overdue and self._ledger is not None:
+            try:
+                self._overdue.post_again(self._post)
+                self.catch_up()
+            except LedgerError as error:
+                say_once(("spill", type(error).__name__), logging.WARNING, "spilled calls wait: %s", error)
+
+    def catch_up(self) -> None:
+        """Book what has been spilled: whoever reserves has to see it.
+
+        Raises:
+            LedgerError: if the ledger cannot be used.
+        """
+        if self._overdue and self._ledger is not None:
+            self._overdue.catch_up(self._ledger)
+            if not self._overdue:
+                self.guard.unbooked.booked()
+
+    def give_up(self, call_id: str) -> None:
+        """A call that may have been reserved will not be sent: its hold, if it has one, is voided."""
+        self.courier.post(lambda: self._give_up(call_id))
+
+    def _give_up(self, call_id: str) -> None:
+        try:
+            self.ledger.give_up(call_id)
+            self.guard.line.freed()
+        except Exception:
+            self.bug("voiding a call that was not sent")
+
+    def rescue(self, call: Call, error: BaseException, *, hurry: bool) -> None:
+        """Book the end of a call whose course `error` broke off; booking it twice changes nothing."""
+        try:
+            want = call.rescue(error)
+            if want is not None and hurry:
+                self.courier.post(lambda: self.settle(want))
+            elif want is not None:
+                self.settle(want)
+        except Exception:
+            self.bug("booking a call that was broken off")
