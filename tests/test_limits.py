@@ -109,6 +109,99 @@ def test_months_agree_with_the_calendar(day, anchor):
     assert 28 <= hours(window) / 24 <= 31
 
 
+years = st.integers(ns(1972, 1, 1), ns(2100, 1, 1))
+zones = st.sampled_from(sorted({*ZONES, "Asia/Kathmandu", "Africa/Casablanca", "Pacific/Chatham"}))
+
+
+def local(at: int, zone: str) -> datetime:
+    return datetime.fromtimestamp(at // 10**9, ZoneInfo(zone))
+
+
+@given(years, zones)
+def test_a_week_is_made_of_the_local_days_from_monday_to_sunday(at, zone):
+    week = window_at(Budget("b", 1, "week", timezone=zone), at)
+    first, last = local(week.starts_ns, zone).date(), local(week.ends_ns - 1, zone).date()
+    assert (last - first).days == 6
+    assert first.weekday() == 0
+    assert_made_of_days(week, zone)
+
+
+@given(years, zones, st.integers(1, 31))
+def test_a_month_begins_on_its_local_day_or_the_last_before_it(at, zone, anchor):
+    month = window_at(Budget("b", 1, "month", timezone=zone, anchor=anchor), at)
+    for edge in (month.starts_ns, month.ends_ns):
+        on = local(edge, zone).date()
+        last = (date(on.year + on.month // 12, on.month % 12 + 1, 1) - timedelta(1)).day
+        # A date that a zone left out begins with the next one.
+        assert on.day == min(anchor, last) or (zone in {"Pacific/Apia", "Pacific/Kwajalein"})
+    assert_made_of_days(month, zone)
+
+
+def assert_made_of_days(window: Window, zone: str) -> None:
+    day = window_at(Budget("b", 1, "day", timezone=zone), window.starts_ns)
+    assert day.starts_ns == window.starts_ns
+    assert window_at(Budget("b", 1, "day", timezone=zone), window.ends_ns - 1).ends_ns == window.ends_ns
+
+
+@given(years, zones)
+def test_the_hours_of_a_day_fill_it_and_none_is_longer_than_an_hour(at, zone):
+    day = window_at(Budget("b", 1, "day", timezone=zone), at)
+    budget = Budget("b", 1, "hour", timezone=zone)
+    reached, shorter = day.starts_ns, 0
+    while reached < day.ends_ns:
+        hour = window_at(budget, reached)
+        assert hour.starts_ns == reached
+        assert 0 < hour.ends_ns - hour.starts_ns <= HOUR
+        shorter += hour.ends_ns - hour.starts_ns < HOUR
+        reached = hour.ends_ns
+    assert reached == day.ends_ns
+    assert shorter <= 1
+
+
+@given(lengths, starts, instants)
+def test_a_timedelta_begins_a_whole_number_of_lengths_from_its_anchor(length, anchor, at):
+    window = window_at(Budget("b", 1, length, anchor=anchor), at)
+    nanoseconds = length // timedelta(microseconds=1) * 1000
+    origin = (anchor or datetime(1970, 1, 1, tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+    if window.starts_ns > -(2**63) and window.ends_ns is not None:
+        assert (window.starts_ns - origin // timedelta(microseconds=1) * 1000) % nanoseconds == 0
+        assert window.ends_ns - window.starts_ns == nanoseconds
+
+
+@pytest.mark.parametrize(
+    ("zone", "at"),
+    [
+        ("America/New_York", (2026, 3, 8, 6, 59)),
+        ("America/New_York", (2026, 11, 1, 5, 59)),
+        ("Australia/Lord_Howe", (2026, 10, 3, 15, 29)),
+        ("Australia/Lord_Howe", (2026, 4, 4, 14, 59)),
+        ("Asia/Kathmandu", (2026, 6, 1, 0, 14)),
+    ],
+)
+def test_an_hour_on_either_side_of_a_change_of_clocks_is_one_that_was_there(zone, at):
+    budget = Budget("b", 1, "hour", timezone=zone)
+    before, after = (window_at(budget, ns(*at) + minute * HOUR // 60) for minute in (0, 1))
+    assert before.ends_ns == after.starts_ns == ns(*at) + HOUR // 60
+    assert local(after.starts_ns, zone).date() == local(after.ends_ns - 1, zone).date()
+
+
+@pytest.mark.parametrize(
+    ("anchor", "at", "first", "after"),
+    [
+        (29, (2024, 2, 29, 1), (2024, 2, 29), (2024, 3, 29)),
+        (29, (2025, 2, 28, 1), (2025, 2, 28), (2025, 3, 29)),
+        (30, (2024, 2, 29, 1), (2024, 2, 29), (2024, 3, 30)),
+        (30, (2025, 3, 29, 23), (2025, 2, 28), (2025, 3, 30)),
+        (15, (2025, 3, 14, 23), (2025, 2, 15), (2025, 3, 15)),
+        (15, (2025, 3, 15, 0), (2025, 3, 15), (2025, 4, 15)),
+    ],
+)
+def test_what_resets_on_a_day_of_the_month_does_so_in_short_months_too(anchor, at, first, after):
+    window = window_at(Budget("b", 1, "month", anchor=anchor), ns(*at))
+    assert window == Window(ns(*first), ns(*after))
+    assert resets_at(window) == datetime(*after, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     ("zone", "spring", "autumn"),
     [

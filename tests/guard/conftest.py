@@ -9,7 +9,13 @@ import pytest
 
 from farthing import Meter
 from farthing.testing import FakeClock, FakeProvider
-from guard.making import USAGE, adds_up, metered
+from guard.making import USAGE, adds_up, close_clients, metered
+
+
+@pytest.fixture(autouse=True)
+def _no_client_stays_open() -> Iterator[None]:
+    yield
+    close_clients()
 
 
 @pytest.fixture

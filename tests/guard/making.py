@@ -8,9 +8,11 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from openai import OpenAI
 
 from farthing import InsufficientCredits, Meter
+from farthing.ledger import batch, sql
 from farthing.testing import FakeProvider
 
 MESSAGES = [{"role": "user", "content": "Say something."}]
@@ -28,9 +30,20 @@ def metered(path: object, **options: Any) -> Meter:
     return Meter(path, **({"durability": "fast", "ledger_timeout": 20.0, "wait": 0} | options))
 
 
+_clients: list[OpenAI] = []
+
+
 def openai(provider: FakeProvider | str, **options: Any) -> OpenAI:
     url = provider if isinstance(provider, str) else provider.base_url
-    return OpenAI(base_url=url, api_key="test", **({"max_retries": 0} | options))
+    client = OpenAI(base_url=url, api_key="test", **({"max_retries": 0} | options))
+    _clients.append(client)
+    return client
+
+
+def close_clients() -> None:
+    """Those that `openai` has made: collected in any order, their connections might complain first."""
+    while _clients:
+        _clients.pop().close()
 
 
 def upper(meter: Meter, **call: Any) -> Decimal:
@@ -91,6 +104,12 @@ def refusals(answers: list[Any]) -> int:
     errors = [a for a in answers if isinstance(a, BaseException) and not isinstance(a, InsufficientCredits)]
     assert errors == []
     return sum(isinstance(answer, InsufficientCredits) for answer in answers)
+
+
+def unguarded(patch: pytest.MonkeyPatch) -> None:
+    """The control: a reserve takes money without asking whether it is there, alone and with others."""
+    patch.setattr(sql, "HOLD_GUARDED", sql.HOLD)
+    patch.setattr(batch.Money, "affords", lambda *_: True)
 
 
 def held_and_spent(meter: Meter, budget: str | None = None) -> list[tuple[int, int]]:

@@ -11,7 +11,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from farthing import Budget, InsufficientCredits, Meter
-from farthing.ledger import sql
+from farthing.ledger import batch, sql
 from farthing.testing import FakeProvider
 from guard.making import CALL, COST, PATIENCE, Burst, ask, held_and_spent, limit_for, openai, refusals, upper
 
@@ -163,6 +163,7 @@ def test_without_the_check_the_same_burst_overspends(
 ) -> None:
     """The control: with the condition of the guard's UPDATE taken out, all are let through."""
     monkeypatch.setattr(sql, "HOLD_GUARDED", sql.HOLD)
+    monkeypatch.setattr(batch.Money, "affords", lambda *_: True)
     provider.hold()
     burst = Burst(attached(still, provider))
     provider.wait_for(THREADS)

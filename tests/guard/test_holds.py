@@ -47,7 +47,7 @@ def test_an_answer_at_a_tier_without_a_price_counts_its_hold(meter, client, prov
 
 
 def test_a_lower_bound_frees_no_money(meter):
-    held = meter.reserve(model="o1", amount="0.5")
+    held = meter.reserve(model="mistral-small-latest", amount="0.5")  # nobody knows a price of its searches
     receipt = held.settle({"input_tokens": 10, "output_tokens": 10, "web_searches": 5})
     assert receipt.cost_source == "partial"
     assert receipt.counted == Decimal("0.5")
@@ -150,10 +150,3 @@ def test_wrong_arguments_are_told_in_a_sentence(meter, ledger_path):
             Meter(ledger_path, **wrong)
     with pytest.raises(InvalidUsage, match="operation must be one of"):
         meter.reserve(model="gpt-4o", amount=1, operation="bogus")
-
-
-def test_what_this_version_does_not_do_is_told(ledger_path, caplog):
-    Meter(ledger_path, on_alert=print, budgets=[Budget("b", 1, fallback="gpt-4o-mini")])
-    told = " ".join(record.getMessage() for record in caplog.records)
-    assert "alerts are not delivered" in told
-    assert "does not do" in told

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import pickle
 import sys
+import weakref
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -177,3 +180,30 @@ def test_a_fault_of_our_own_after_the_reserve_leaves_no_hold(
     still.close()
     assert held_and_spent(still) == [(0, 0)]
     assert [row["outcome"] for row in still.engine.ledger.calls()] == ["error"]
+
+
+@pytest.mark.parametrize("by_hand", [True, False], ids=["by hand", "by a client"])
+def test_a_refusal_keeps_nothing_of_its_caller_alive(
+    still: Meter, provider: FakeProvider, by_hand: bool
+) -> None:
+    """Its frames, and the connections in them, are not garbage that waits to be collected."""
+    still.set_budget(Budget("all", 0, "day"))
+    client = still.wrap(openai(provider))
+
+    class Held:
+        pass
+
+    def refused_call() -> weakref.ref[Held]:
+        held = Held()
+        with contextlib.suppress(InsufficientCredits):
+            if by_hand:
+                still.reserve(model="gpt-4o", amount=1)
+            else:
+                client.chat.completions.create(**CALL)
+        return weakref.ref(held)
+
+    gc.disable()
+    try:
+        assert refused_call()() is None
+    finally:
+        gc.enable()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -20,6 +21,7 @@ from farthing.testing import FakeProvider, Reply
 from guard.making import CALL, COST, PATIENCE, ask, held_and_spent, limit_for, metered, openai, upper
 from ledger.making import python
 
+BOMBARD = Path(__file__).with_name("bombard.py")
 FIVE = {"model": "gpt-4o", "input_tokens": 5, "max_output_tokens": 300}
 
 
@@ -211,76 +213,24 @@ def test_a_closed_meter_works_again(still: Meter, provider: FakeProvider) -> Non
     assert held_and_spent(still) == [(0, 2 * COST)]
 
 
-BOMBARDED = """
-import json, random, signal, sys
-from types import SimpleNamespace
-from guard.making import *
-from farthing.engine import drivers
-
-class Struck(BaseException):
-    pass
-
-class Body(dict):
-    def model_dump(self):
-        return dict(self)
-
-class Client:
-    base_url = "http://127.0.0.1/v1"
-    def request(self, cast_to, options):
-        return Body(ANSWER)
-
-def strike(*_):
-    raise Struck
-
-path, rescued, strikes = sys.argv[1], sys.argv[2] == "rescued", int(sys.argv[3])
-if not rescued:
-    drivers._Course.broken = lambda *_, **__: None
-ANSWER = {"model": "gpt-4o", "usage": {"prompt_tokens": 5, "completion_tokens": 300, "total_tokens": 305}}
-OPTIONS = SimpleNamespace(method="post", url="/chat/completions", json_data=CALL)
-meter = metered(path)
-meter.warm()
-client = meter.wrap(Client(), budget="$1000000/total")
-client.request(None, OPTIONS)
-rng = random.Random(7)
-signal.signal(signal.SIGALRM, strike)
-returned = 0
-for _ in range(strikes):
-    try:
-        signal.setitimer(signal.ITIMER_REAL, rng.uniform(20e-6, 900e-6))
-        client.request(None, OPTIONS)
-        returned += 1
-        for _ in range(100_000):
-            pass
-    except Struck:
-        pass
-    finally:
-        try:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        except Struck:
-            pass
-signal.signal(signal.SIGALRM, signal.SIG_IGN)
-client.request(None, OPTIONS)
-meter.close()
-ledger = meter.engine.ledger
-state = ledger.check(), ledger.facts()["open_calls"], held_and_spent(meter)[0][0]
-print(json.dumps([*state, returned, len(ledger.calls(limit=10**6))]))
-"""
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no interval timers")
 @pytest.mark.parametrize("rescued", [True, False], ids=["rescued", "control"])
 def test_whatever_an_interrupt_strikes_no_hold_is_left(ledger_path: Path, rescued: bool) -> None:
     """A signal handler raises at any point of a call, as those of task queues do. Without the driver's care
-    holds are left: the control."""
-    process = python(BOMBARDED, ledger_path, "rescued" if rescued else "not", 1_000)
-    output, _ = process.communicate(
-        timeout=PATIENCE
-    )  # Python tells what was struck where nothing can be raised
-    faults, still_open, held, returned, finished = json.loads(output)
-    assert faults == []
-    assert returned <= finished
-    assert (still_open == 0) is rescued
-    assert (held == 0) is rescued
+    holds are left: the control. `bombard.py` does the same as often as it is told."""
+    without = [] if rescued else ["--without-rescue"]
+    done = subprocess.run(
+        [sys.executable, BOMBARD, "--signals", "700", "--ledger", ledger_path, *without],
+        stdout=subprocess.PIPE,
+        timeout=PATIENCE,
+        check=False,
+    )
+    left = json.loads(done.stdout)
+    assert left["struck"] == 700
+    assert left["unlocked"]
+    assert (left["faults"] == []) is rescued
+    assert (left["open_calls"] == left["held"] == 0) is rescued
+    assert (done.returncode == 0) is rescued
 
 
 HELD_CALL = """

@@ -1,0 +1,200 @@
+"""Who brings alerts to where they are wanted: a thread of its own, where anybody wants them.
+
+An alert that does not arrive is tried again, after one second, two, four, up to an hour, for three days; so
+is one that was raised while no process had anybody to tell. It may arrive twice, under the same id: if a
+process dies between having delivered it and having written that down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any, Final, Literal, Protocol
+
+from farthing.alerts.webhook import Webhook
+from farthing.ledger.alerting import Channel, Due, Outbox
+from farthing.ledger.store import Clock
+from farthing.log import logger, say_once
+from farthing.money import NANO, show
+from farthing.records import Alert
+
+__all__ = ["Messenger"]
+
+_SECOND: Final = 10**9
+_UNDERTAKEN: Final = 120 * _SECOND
+"""For how long nobody else tries: more than an attempt can take."""
+_KEPT: Final = 3 * 86_400 * _SECOND
+_LONGEST: Final = 3_600
+_LOOK_SECONDS: Final = 15.0
+"""How often a process with somebody to tell looks for alerts of processes without."""
+_LEAVE_SECONDS: Final = 5.0
+"""How long a program that ends waits for what is on its way. What is not delivered stays in the outbox."""
+
+
+Word = Literal["look", "stop"]
+
+
+class Deliver(Protocol):
+    """One way out."""
+
+    def __call__(self, alert: Alert, at_ns: int) -> None: ...
+
+
+class Messenger:
+    """Delivers the alerts of a ledger.
+
+    Args:
+        on_alert: called with each `Alert`, in the messenger's thread; a coroutine function is run there.
+        webhook: each is posted to it, signed with what `secret` gives.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock = time,
+        on_alert: Callable[[Alert], Any] | None = None,
+        webhook: Webhook | None = None,
+        secret: Callable[[], str] = str,
+    ) -> None:
+        self._clock = clock
+        self._ways: dict[Channel, Deliver] = {}
+        if on_alert is not None:
+            self._ways["call"] = lambda alert, _: _call(on_alert, alert)
+        if webhook is not None:
+            self._ways["post"] = lambda alert, at: webhook.post(alert, secret(), at // _SECOND)
+        self._outbox: Outbox | None = None
+        self._bell: SimpleQueue[Word] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def attach(self, outbox: Outbox) -> None:
+        """Deliver from this outbox from now on, what has been waiting there first."""
+        self._outbox = outbox
+        self.wake()
+
+    def wake(self) -> None:
+        """There may be something to deliver."""
+        if not self._ways or self._outbox is None:
+            return
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=_run, args=(weakref.ref(self), self._bell), name="farthing-alerts", daemon=True
+                )
+                self._thread.start()
+            else:
+                self._bell.put("look")
+
+    def tell(self) -> None:
+        """Log what this process has raised, and have it delivered."""
+        raised = [] if self._outbox is None else self._outbox.raised()
+        for alert in raised:
+            logger.warning("%s", _sentence(alert))
+        if raised:
+            self.wake()
+
+    def deliver(self) -> int:
+        """Deliver what is due now, in this thread; returns how many have arrived."""
+        return sum(self._deliver(channel, way) for channel, way in self._ways.items())
+
+    def _deliver(self, channel: Channel, way: Deliver) -> int:
+        outbox = self._outbox
+        if outbox is None:
+            return 0
+        now = self._clock.time_ns()
+        due = outbox.next_due(channel)
+        if due is None or due > now:
+            return 0
+        arrived = 0
+        for each in outbox.claim(channel, now, now + _UNDERTAKEN):
+            if self._tries(outbox, channel, way, each):
+                arrived += 1
+        return arrived
+
+    def _tries(self, outbox: Outbox, channel: Channel, way: Deliver, due: Due) -> bool:
+        now = self._clock.time_ns()
+        age = now - int(due.alert.raised_at.timestamp()) * _SECOND
+        if age > _KEPT:
+            logger.error("an alert could not be delivered for three days: %s", _sentence(due.alert))
+            outbox.delivered(channel, due.number)
+            return False
+        try:
+            way(due.alert, now)
+        except BaseException as error:  # noqa: BLE001  of the user's function, or of the network
+            say_once(
+                ("alert", channel, type(error).__name__),
+                logging.ERROR,
+                "an alert was not delivered and will be tried again: %s%s",
+                type(error).__name__,
+                f" {status}" if (status := getattr(error, "code", None)) else "",
+            )
+            outbox.failed(channel, due.number, now + min(2 ** (due.tries - 1), _LONGEST) * _SECOND)
+            return False
+        outbox.delivered(channel, due.number)
+        return True
+
+    def pause(self) -> float:
+        """Seconds after which to look again."""
+        now = self._clock.time_ns()
+        pauses = [_LOOK_SECONDS]
+        for channel in self._ways:
+            due = None if self._outbox is None else self._outbox.next_due(channel)
+            if due is not None:
+                pauses.append(max(due - now, _SECOND // 10) / _SECOND)
+        return min(pauses)
+
+    def close(self) -> None:
+        """Deliver once more what is due, and stop; it starts again with the next `attach`."""
+        self.tell()
+        thread, self._thread = self._thread, None
+        bell, self._bell = self._bell, SimpleQueue()
+        if thread is not None and thread is not threading.current_thread():
+            bell.put("stop")
+            thread.join(_LEAVE_SECONDS)
+        self._outbox = None
+
+    def forked(self) -> None:
+        """In a child: the thread is the parent's."""
+        self._thread, self._bell, self._starting = None, SimpleQueue(), threading.Lock()
+
+
+def _run(messenger: weakref.ref[Messenger], bell: SimpleQueue[Word]) -> None:
+    word: Word = "look"
+    while True:
+        alive = messenger()
+        if alive is None:
+            return
+        pause = _LOOK_SECONDS
+        try:
+            alive.deliver()
+            pause = alive.pause()
+        except Exception as error:  # noqa: BLE001  a ledger that cannot be used now may be usable later
+            say_once(("alerts", type(error).__name__), logging.ERROR, "alerts cannot be delivered: %s", error)
+        del alive
+        if word == "stop":
+            return
+        try:
+            word = bell.get(timeout=pause)
+        except Empty:
+            continue
+
+
+def _call(on_alert: Callable[[Alert], Any], alert: Alert) -> None:
+    result = on_alert(alert)
+    if inspect.iscoroutine(result):
+        asyncio.run(result)
+
+
+def _sentence(alert: Alert) -> str:
+    key = f" ({alert.key})" if alert.key else ""
+    until = f"; it ends at {alert.ends_at:%Y-%m-%d %H:%M} UTC" if alert.ends_at else ""
+    return (
+        f"budget {alert.budget!r}{key} has reached {alert.threshold * 100:g}% of its limit: "
+        f"{show(int(alert.spent * NANO))} of {show(int(alert.limit * NANO))} spent{until}"
+    )

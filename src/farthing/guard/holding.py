@@ -1,0 +1,88 @@
+"""What is asked of the ledger for a call: how much, whether at all, and what follows for its request."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+from farthing.guard import refusing
+from farthing.guard.wishes import Refusal
+from farthing.ledger.store import Bound, Reservation
+from farthing.log import logger
+from farthing.quote import Quote
+from farthing.settings import Policies, Who
+
+__all__ = ["allowed", "cap", "wanted"]
+
+
+def wanted(
+    quoted: Quote,
+    who: Who,
+    bounds: tuple[Bound, ...],
+    flags: tuple[str, ...],
+    *,
+    call_id: str,
+    now_ns: int,
+    elastic: bool,
+    epoch: int,
+    fallback_from: str | None = None,
+) -> Reservation:
+    """The reserve of a call; `elastic` if less output than its maximum would do."""
+    hi = quoted.hi
+    return Reservation(
+        id=call_id,
+        started_ns=now_ns,
+        account=who.account or "default",
+        context=who.context or "customer",
+        tags=who.tags or {},
+        run=who.run,
+        provider=quoted.provider,
+        requested_model=quoted.ask.model,
+        model=quoted.model,
+        operation=quoted.ask.route.operation,
+        service_tier=quoted.ask.tier,
+        lo=quoted.lo if elastic and not quoted.capped_by_caller else hi,
+        hi=hi,
+        expected=quoted.expected,
+        input_tokens=quoted.count.tokens if quoted.ask.route.measure == "tokens" else None,
+        rates=quoted.rates,
+        epoch=epoch,
+        bounds=bounds,
+        fallback_from=fallback_from,
+        flags=flags,
+        counted_input=quoted.counted_input,
+    )
+
+
+def cap(policies: Policies, quoted: Quote, reservation: Reservation, held: int, *, hard: bool) -> int | None:
+    """The cap to write: what the grant affords, or a configured or assumed one; None for none."""
+    if quoted.capped_by_caller or not quoted.ask.route.caps:
+        return None
+    if held < reservation.hi:
+        affordable = quoted.cap_for(held)
+        logger.info(
+            "%s: output capped at %d tokens, which is what the budget affords", quoted.ask.model, affordable
+        )
+        return affordable
+    if policies.output_cap is not None or (hard and quoted.cap_assumed):
+        return quoted.cap
+    return None
+
+
+def allowed(
+    policies: Policies, quoted: Quote, who: Who, bounds: Sequence[Bound], now_ns: int
+) -> Generator[Refusal, None, tuple[str, ...]]:
+    """Flags of a call that a hard budget binds, or a refusal where its cost has no bound."""
+    budget = next(bound.budget.name for bound in bounds if bound.hard)
+    account = who.account or "default"
+    flags: list[str] = []
+    if not quoted.priced:
+        if policies.on_unpriced == "refuse":
+            yield Refusal(now_ns, account, quoted.model, budget, "unpriced")
+            raise refusing.unpriced(quoted, budget)
+        flags.append("unpriced_allowed")
+    if quoted.unbounded:
+        if policies.on_unbounded == "refuse":
+            yield Refusal(now_ns, account, quoted.model, budget, "unbounded")
+            raise refusing.unbounded(quoted, budget)
+        flags.append("unbounded_allowed")
+    return tuple(flags)

@@ -1,0 +1,172 @@
+"""Signals whose handler raises, at any point of calls that the main thread makes.
+
+    python tests/guard/bombard.py --signals 100000 [--seed 7] [--ledger FILE]
+
+So strike Ctrl-C, the soft time limits of task queues and timeouts by alarm. The server is a function in this
+process, so that a call consists of what farthing does. It prints what came of the calls as JSON, with status
+0 if every promise was kept: what returned is there, complete; of what was struck there is a row that ended
+(booked, or voided) or none; nothing is held, no call is open, and neither a transaction nor the lock file is
+left to keep others from writing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import random
+import signal
+import sqlite3
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
+
+from farthing import Meter  # noqa: E402  after the path
+from farthing.engine import drivers  # noqa: E402
+from guard.making import CALL, COST, held_and_spent, metered  # noqa: E402
+
+LONGEST_PAUSE = 600e-6
+"""Seconds from a call's beginning to the signal: more than a call takes, so that all of it is struck."""
+
+PROBE_EVERY = 100
+PATIENCE = 20.0
+
+ANSWER = {"model": "gpt-4o", "usage": {"prompt_tokens": 5, "completion_tokens": 300, "total_tokens": 305}}
+OPTIONS = SimpleNamespace(method="post", url="/chat/completions", json_data=CALL)
+
+
+class Struck(BaseException):
+    """What the signal handler raises."""
+
+
+class Body(dict[str, Any]):
+    """An answer as far as the meter looks at it."""
+
+    def model_dump(self) -> dict[str, Any]:
+        return dict(self)
+
+
+class Client:
+    """As much of an SDK's client as is wrapped."""
+
+    base_url = "http://127.0.0.1/v1"
+
+    def request(self, cast_to: object, options: object) -> Body:
+        return Body(ANSWER)
+
+
+def strike(*_: object) -> None:
+    raise Struck
+
+
+def bombard(meter: Meter, path: Path, signals: int, seed: int) -> dict[str, Any]:
+    """Call until so many signals have struck a call; who was told what."""
+    client: Any = meter.wrap(Client(), budget="$1000000/total")  # type: ignore[type-var]
+    client.request(None, OPTIONS)
+    rng = random.Random(seed)
+    returned, struck, beside = 1, 0, 0
+    sys.unraisablehook = lambda _: None  # a finalizer that was struck cannot raise, and Python would say so
+    signal.signal(signal.SIGALRM, strike)
+    while struck < signals:
+        calling = False
+        try:
+            signal.setitimer(signal.ITIMER_REAL, rng.uniform(20e-6, LONGEST_PAUSE))
+            calling = True
+            client.request(None, OPTIONS)
+            calling = False
+            returned += 1
+            for _ in range(100_000):
+                pass
+        except Struck:
+            if calling:
+                struck += 1
+            else:
+                beside += 1
+        finally:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except Struck:
+                beside += 1
+        if struck % PROBE_EVERY == 0 and not can_be_written(path):
+            break
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    return {"struck": struck, "beside": beside, "returned": returned}
+
+
+def can_be_written(path: Path) -> bool:
+    """Whether another program gets the lock file and a transaction, at the latest when it has waited."""
+    deadline = time.monotonic() + PATIENCE
+    with Path(f"{path}.lock").open("rb") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    return False
+        try:
+            with contextlib.closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as conn:
+                conn.execute("BEGIN IMMEDIATE")
+                conn.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            return False
+    return True
+
+
+def outcome(path: Path, signals: int, seed: int, *, rescued: bool) -> dict[str, Any]:
+    """What is left of it all; `faults` is empty if every promise was kept."""
+    if not rescued:
+        drivers._Course.broken = lambda *_, **__: None  # type: ignore[method-assign]
+    meter = metered(path)
+    meter.warm()
+    told = bombard(meter, path, signals, seed)
+    unlocked = can_be_written(path)
+    meter.wrap(Client()).request(None, OPTIONS)  # type: ignore[type-var]
+    meter.close()
+    ledger = meter.engine.ledger
+    faults = ledger.check()
+    rows = ledger.calls(limit=10**7)
+    outcomes = Counter(row["outcome"] for row in rows)
+    [(held, spent)] = held_and_spent(meter)
+    still_open = ledger.facts()["open_calls"]
+    meter.close()
+    if not unlocked:
+        faults.append("A transaction or the lock file is left.")
+    if still_open or held:
+        faults.append(f"{still_open} calls are open and {held} nano-dollars are held.")
+    if outcomes["complete"] < told["returned"] + 1:
+        faults.append(f"{told['returned'] + 1} calls returned, and {outcomes['complete']} are complete.")
+    if len(rows) > told["returned"] + told["struck"] + 1:
+        faults.append(f"There are {len(rows)} rows of fewer calls.")
+    counted = {"complete": COST, "error": 0}
+    if any(row["counted_nano"] != counted.get(row["outcome"], row["counted_nano"]) for row in rows):
+        faults.append("A row has another amount than its outcome.")
+    if spent != sum(row["counted_nano"] for row in rows) - COST:  # the last call matched no budget
+        faults.append(f"The budget has {spent} spent.")
+    left = {"open_calls": still_open, "held": held, "rows": len(rows)}
+    return {**told, **left, "outcomes": dict(outcomes), "unlocked": unlocked, "faults": faults}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Raise from a signal handler in the midst of calls.")
+    parser.add_argument("--signals", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--ledger", type=Path)
+    parser.add_argument("--without-rescue", action="store_true", help="the control: take the guard out")
+    given = parser.parse_args()
+    path = given.ledger or Path(tempfile.mkdtemp(prefix="farthing-signals-")) / "ledger.db"
+    left = outcome(path, given.signals, given.seed, rescued=not given.without_rescue)
+    sys.stdout.write(f"{json.dumps(left)}\n")
+    return int(bool(left["faults"]))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
