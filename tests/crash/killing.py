@@ -7,6 +7,8 @@ with all threads waiting for held answers, or in the midst of work.
 
 from __future__ import annotations
 
+import json
+import os
 import random
 import signal
 import sqlite3
@@ -14,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from farthing import Meter
 from farthing.testing import FakeClock, FakeProvider
@@ -24,23 +26,75 @@ from ledger.making import python
 THREADS = 8
 LEASE_SECONDS = 600
 
-CALLER = """
-import itertools, os, sys, threading
+NURSERY = """
+import itertools, json, os, signal, sys, threading
 from farthing.testing import FakeClock, FakeIds
 from guard.making import *
-path, url, name, durability, now = sys.argv[1:]
-meter = metered(path, clock=FakeClock(int(now)), ids=FakeIds(name), durability=durability)
-client = meter.wrap(openai(url), budget="$1000/total", tags={"process": name})
-def work():
-    for turn in itertools.count():
-        answer = client.chat.completions.create(**CALL, stream=turn % 3 == 2)
-        if turn % 3 == 2:
-            list(answer)
-        os.write(1, (meter.receipt(answer).id + "\\n").encode())
-for _ in range(8):
-    threading.Thread(target=work, daemon=True).start()
-threading.Event().wait()
+def call(path, url, name, durability, now):
+    meter = metered(path, clock=FakeClock(now), ids=FakeIds(name), durability=durability)
+    client = meter.wrap(openai(url), budget="$1000/total", tags={"process": name})
+    def work():
+        for turn in itertools.count():
+            answer = client.chat.completions.create(**CALL, stream=turn % 3 == 2)
+            if turn % 3 == 2:
+                list(answer)
+            os.write(1, (meter.receipt(answer).id + "\\n").encode())
+    for _ in range(8):
+        threading.Thread(target=work, daemon=True).start()
+    threading.Event().wait()
+with metered(":memory:") as meter:
+    meter.warm()
+    meter.wrap(openai("http://127.0.0.1:9/v1")).close()
+assert threading.active_count() == 1
+for line in sys.stdin:
+    said, complained, *order = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        for fd, path in (1, said), (2, complained):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), fd)
+        call(*order)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+
+
+class Nursery:
+    """A process that has loaded everything and opened no ledger; it forks the callers that are killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process = python(NURSERY)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _, errors = self._process.communicate(timeout=PATIENCE)
+        assert errors == ""
+
+    @contextmanager
+    def caller(self, *order: object) -> Iterator[list[str]]:
+        """A caller, killed at the end; then the list has the lines that it wrote whole."""
+        given, told = self._process.stdin, self._process.stdout
+        assert given is not None
+        assert told is not None
+        said, complained = self._folder / "said", self._folder / "complained"
+        for file in (said, complained):
+            file.unlink(missing_ok=True)
+        given.write(json.dumps([str(said), str(complained), *order]) + "\n")
+        given.flush()
+        child = int(told.readline())
+        lines: list[str] = []
+        try:
+            yield lines
+        finally:
+            os.kill(child, signal.SIGKILL)
+            end = int(told.readline())
+        assert complained.read_text() == ""
+        assert end == -signal.SIGKILL
+        lines += [
+            line.rstrip("\n") for line in said.read_text().splitlines(keepends=True) if line[-1:] == "\n"
+        ]
 
 
 @dataclass
@@ -61,31 +115,35 @@ class Tally:
     acknowledged: set[str] = field(default_factory=set)
     expired: int = 0
 
+    def add(self, kill: Kill) -> None:
+        """One more, whose holds have been booked since."""
+        self.kills += 1
+        self.with_open_holds += kill.held_open > 0
+        self.acknowledged |= kill.acknowledged
+        self.expired += kill.held_open
 
-def kill_one(path: Path, provider: FakeProvider, seed: int, *, durability: str, now: int) -> Kill:
-    """Start callers, let them call for a while that the seed decides, and kill them."""
+
+def kill_one(
+    path: Path, provider: FakeProvider, nursery: Nursery, seed: int, *, durability: str, now: int
+) -> Kill:
+    """Start a caller, let its threads call for a while that the seed decides, and kill it."""
     rng = random.Random(seed)
     provider.clear()
     waiting = rng.random() < 0.6
     requests = rng.randrange(1, 60)
     if waiting:
         provider.hold()
-    process = python(CALLER, path, provider.base_url, f"k{seed}", durability, now)
-    try:
+    with nursery.caller(str(path), provider.base_url, f"k{seed}", durability, now) as said:
         if waiting:
             provider.wait_for(THREADS)
             provider.release(requests)
             provider.wait_for(THREADS + requests)
         else:
             provider.wait_for(requests)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        output, errors = process.communicate(timeout=PATIENCE)
     arrived = len(provider.requests)
     provider.release()
-    assert errors == ""
-    whole = {line.rstrip("\n") for line in output.splitlines(keepends=True) if line.endswith("\n")}
-    return Kill(whole, open_calls(path), arrived)
+    assert len(set(said)) == len(said)
+    return Kill(set(said), open_calls(path), arrived)
 
 
 def open_calls(path: Path) -> int:
@@ -120,10 +178,7 @@ def everything_is_there(path: Path, kill: Kill, clock: FakeClock, tally: Tally) 
             assert (row["usage_source"], row["output_tokens"]) == ("estimated", None)
         [window] = meter.windows()
         assert (window.held, window.spent) == (0, sum(row["counted_nano"] for row in after.values()))
-    tally.kills += 1
-    tally.with_open_holds += kill.held_open > 0
-    tally.acknowledged |= kill.acknowledged
-    tally.expired += len(lost)
+    tally.add(kill)
     assert tally.acknowledged <= after.keys()
 
 

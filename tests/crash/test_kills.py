@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crash.killing import Tally, every_request_has_a_row, everything_is_there, kill_one
+from crash.killing import Nursery, Tally, every_request_has_a_row, everything_is_there, kill_one
 from farthing.testing import FakeClock, FakeProvider
 from guard.making import USAGE
 
@@ -20,9 +20,9 @@ SEEDS = {"fast": range(5), "safe": range(5, 9)}
 def test_kills_lose_nothing_and_free_nothing(ledger_path: Path, durability: str) -> None:
     """One ledger for all of them; `campaign.py` does the same as often as it is told."""
     clock, tally = FakeClock(), Tally()
-    with FakeProvider(usage=USAGE) as provider:
+    with FakeProvider(usage=USAGE) as provider, Nursery(ledger_path.parent) as nursery:
         for seed in SEEDS[durability]:
-            kill = kill_one(ledger_path, provider, seed, durability=durability, now=clock.time_ns())
+            kill = kill_one(ledger_path, provider, nursery, seed, durability=durability, now=clock.time_ns())
             everything_is_there(ledger_path, kill, clock, tally)
             every_request_has_a_row(ledger_path, kill, seed, clock)
     assert tally.with_open_holds * 3 >= tally.kills

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from farthing.ledger import Ledger, holding, sql
+from farthing.ledger import Ledger, batch, holding, sql
 from farthing.ledger.store import Grant, Short
 from farthing.records import Budget
 from ledger.making import USD, opened, python, reservation, settlement, standing_bound, with_budget
@@ -49,6 +49,7 @@ def race_on(ledger: Ledger, bound: object, *, guarded: bool) -> int:
     start = threading.Barrier(RACERS)
     if not guarded:
         sql.HOLD_GUARDED = sql.HOLD_GUARDED.partition(" AND ")[0] + " AND ?2 >= 0"
+        batch.Money.affords = lambda *_: True
 
     def racer() -> None:
         asking = ledger if guarded else Unguarded(ledger)
@@ -99,6 +100,7 @@ def test_threads_spend_a_budget_exactly(ledger: Ledger) -> None:
 
 def test_without_the_guard_threads_overspend(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sql, "HOLD_GUARDED", sql.HOLD_GUARDED)
+    monkeypatch.setattr(batch.Money, "affords", batch.Money.affords)
     asked = threading.Barrier(RACERS)
     room = ledger.room
 

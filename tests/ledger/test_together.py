@@ -97,13 +97,11 @@ def test_all_of_them_are_one_commit(tmp_path: Path, clock: Clock) -> None:
 
 def test_a_locked_ledger_is_waited_for_once_for_all(tmp_path: Path, clock: Clock) -> None:
     ledger = opened(tmp_path / "ledger.db", clock, timeout=0.05)
-    waits: list[float] = []
+    waits: list[object] = []
     connections = ledger._connections  # type: ignore[attr-defined]
-    acquire = connections._lock.__class__._wait
+    wait = connections._lock.__class__.wait
     with pytest.MonkeyPatch.context() as patch, (tmp_path / "ledger.db.lock").open("rb") as lock:
-        patch.setattr(
-            connections._lock.__class__, "_wait", lambda self, at: (waits.append(at), acquire(self, at))
-        )
+        patch.setattr(connections._lock.__class__, "wait", lambda self: (waits.append(self), wait(self)))
         fcntl.flock(lock, fcntl.LOCK_EX)
         answers = ledger.together([reservation(ledger) for _ in range(20)])
     assert {type(answer) for answer in answers} == {LedgerLocked}

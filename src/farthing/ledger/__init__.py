@@ -17,6 +17,7 @@ def open_ledger(
     clock: Clock,
     durability: Literal["safe", "fast", "strict"] = "safe",
     timeout: float = 5.0,
+    read_only: bool = False,
 ) -> Ledger:
     """Open a ledger, made if it is not there.
 
@@ -25,8 +26,10 @@ def open_ledger(
     Args:
         where: the path of a SQLite file, or ":memory:" for a private one that ends with the process.
         clock: tells the time for leases and changes of budgets.
-        durability: "fast" survives a killed process, "safe" also keeps a power cut from freeing money.
+        durability: "fast" survives a killed process, "safe" also keeps a power cut from freeing money, and
+            with "strict" every row survives one, at one wait for the disk more for each call.
         timeout: seconds that a write waits for other writers.
+        read_only: to ask only: nothing is made or changed.
 
     Raises:
         LedgerError: (or a subclass) if it cannot be used.
@@ -34,10 +37,13 @@ def open_ledger(
     """
     if str(where).startswith(("postgres://", "postgresql://")):
         raise LedgerError("A ledger in PostgreSQL is not supported by this release; give the path of a file.")
-    if durability == "strict":
-        raise LedgerError("durability='strict' is not supported by this release; use 'safe' or 'fast'.")
-    if durability not in ("safe", "fast"):
-        raise ValueError(f"durability must be 'safe' or 'fast'; got {durability!r}")
-    from farthing.ledger.opened import open_sqlite  # noqa: PLC0415  sqlite3 only when a ledger is opened
+    if "://" in str(where):
+        scheme = str(where).partition("://")[0]
+        raise LedgerError(f"A ledger is named by the path of its file, not by a URL ({scheme}://...).")
+    if durability not in ("safe", "fast", "strict"):
+        raise ValueError(f"durability must be 'safe', 'fast' or 'strict'; got {durability!r}")
+    from farthing.ledger.opened import open_sqlite, open_to_read  # noqa: PLC0415  sqlite3 only when it is used
 
+    if read_only:
+        return open_to_read(where, clock=clock, timeout=timeout)
     return open_sqlite(where, clock=clock, durability=durability, timeout=timeout)

@@ -10,13 +10,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from farthing.errors import TransactionConflict
 from farthing.ledger import sql
 from farthing.ledger.codes import (
     CONTEXT,
+    CORRECTED,
     COST_SOURCE,
+    LOST,
     OPERATION,
     OUTCOME,
     USAGE_SOURCE,
@@ -31,6 +33,9 @@ from farthing.ledger.store import Entry, Grant, Reservation, Settlement
 from farthing.ledger.windows import Windows
 from farthing.records import Usage
 
+if TYPE_CHECKING:
+    from farthing.ledger.batch import Batch
+
 __all__ = [
     "DAY",
     "POSTED",
@@ -41,8 +46,10 @@ __all__ = [
     "insert",
     "is_open",
     "late",
+    "overwrite",
     "record",
     "release",
+    "sums_of",
     "voided",
 ]
 
@@ -52,9 +59,12 @@ DAY: Final = 86_400 * 10**9
 _ERROR: Final = OUTCOME["error"]
 _UNKNOWN: Final = OUTCOME["unknown"]
 _ESTIMATED: Final = USAGE_SOURCE["estimated"]
+_PARTIAL: Final = COST_SOURCE["partial"]
 _NO_USAGE: Final = Usage()
 
 _Ending = tuple[Any, ...]
+_FLAGS: Final = 23
+"""The place of the flags in it."""
 
 
 def insert(
@@ -67,9 +77,10 @@ def insert(
     owner: int | None,
     windows: Sequence[int],
     digest: bytes | None = None,
+    sure: bool = False,
 ) -> int | None:
     """The key of the row of a call, pending, with its lines; None, with nothing written, if a call of an
-    `owner` may not be inserted now (see `sql.RESERVE_CALL`).
+    `owner` may not be inserted now (see `sql.RESERVE_CALL`), unless that it may is `sure`.
 
     Raises:
         sqlite3.IntegrityError: if its transaction_id is there.
@@ -101,9 +112,10 @@ def insert(
         clean(want.transaction_id),
         digest,
         flag_bits(want.flags) if want.flags else 0,
+        want.counted_input,
     )
     statement = sql.INSERT_CALL
-    if owner is not None:
+    if owner is not None and not sure:
         statement = sql.RESERVE_CALL
         values = (*values, want.epoch)
     seq = keys.propose(base)
@@ -166,10 +178,13 @@ def voided(end: Settlement) -> Settlement:
     )  # fmt: skip
 
 
-def sums_of(outcome: int, usage_source: int, row: Sequence[int | None]) -> tuple[int, ...]:
+def sums_of(
+    outcome: int, usage_source: int, cost_source: int, flags: int, row: Sequence[int | None]
+) -> tuple[int, ...]:
     """What a finished row adds to the totals of its day; row is input, cached, output, cost, counted."""
     tokens_in, cached, tokens_out, cost, counted = row
     error = outcome == _ERROR
+    estimated = (usage_source == _ESTIMATED or flags & LOST != 0) and not flags & CORRECTED
     return (
         1,
         int(error),
@@ -179,28 +194,33 @@ def sums_of(outcome: int, usage_source: int, row: Sequence[int | None]) -> tuple
         cost or 0,
         counted or 0,
         int(cost is None and not error),
-        int(usage_source == _ESTIMATED and not error),
+        int(estimated and not error),
+        int(cost_source == _PARTIAL),
     )
 
 
-def _add_sums(conn: sqlite3.Connection, names: Names, want: Reservation, ending: _Ending) -> None:
-    sums = sums_of(ending[1], ending[13], (ending[8], ending[9], ending[11], ending[14], ending[15]))
+def _add_sums(
+    conn: sqlite3.Connection, names: Names, want: Reservation, ending: _Ending, batch: Batch | None = None
+) -> None:
+    counts = (ending[8], ending[9], ending[11], ending[14], ending[15])
+    sums = sums_of(ending[1], ending[13], ending[16], ending[_FLAGS], counts)
     account = names.name(conn, ACCOUNT, want.account)
-    conn.execute(
-        sql.DAY_SUMS,
-        (
-            want.started_ns // DAY,
-            account,
-            CONTEXT[want.context],
-            OPERATION[want.operation],
-            ending[4] or 0,
-            ending[5],
-            *sums,
-        ),
-    )
+    context, operation = CONTEXT[want.context], OPERATION[want.operation]
+    key = (want.started_ns // DAY, account, context, operation, ending[4] or 0, ending[5])
+    if batch is None:
+        conn.execute(sql.DAY_SUMS, key + sums)
+    else:
+        batch.add_sums(key, sums)
 
 
-def book(conn: sqlite3.Connection, names: Names, grant: Grant, end: Settlement, state: int) -> bool:
+def book(  # noqa: PLR0917  as `late`, and a batch
+    conn: sqlite3.Connection,
+    names: Names,
+    grant: Grant,
+    end: Settlement,
+    state: int,
+    batch: Batch | None = None,
+) -> bool:
     """End a pending call in the windows of its grant.
 
     False, with nothing written, if it is pending no more or its windows may be others by now, because the
@@ -213,28 +233,39 @@ def book(conn: sqlite3.Connection, names: Names, grant: Grant, end: Settlement, 
     counted, cost = end.counted, end.cost
     for window, expected in grant.lines:
         amount = cost if expected and cost is not None else counted
-        conn.execute(sql.BOOK_WINDOW, (grant.held, amount, cost or 0, window))
-    _add_sums(conn, names, want, ending)
+        if batch is None:
+            conn.execute(sql.BOOK_WINDOW, (grant.held, amount, cost or 0, window))
+        else:
+            batch.post(grant.held, amount, cost or 0, window)
+    _add_sums(conn, names, want, ending, batch)
     return True
 
 
 _STANDS: Final = """SELECT state, outcome, seq, account, context, operation, provider, model,
-  usage_source, input, cached, output, cost, counted, held FROM call WHERE seq = ? AND id = ?"""
+  usage_source, input, cached, output, cost, counted, held, flags, cost_source
+  FROM call WHERE seq = ? AND id = ?"""
 
 _LINES: Final = """SELECT l.budget_window, w.expected FROM line AS l
 JOIN budget_window AS w ON w.id = l.budget_window WHERE l.call = ? ORDER BY l.budget_window"""
 
 
 def late(conn: sqlite3.Connection, names: Names, grant: Grant, end: Settlement, state: int) -> bool:
-    """End a call whatever stands of it: pending, expired or unknown. False if it has a certain end."""
+    """End a call whatever stands of it: pending, expired or unknown. False if it has a certain end, which a
+    person may have given it."""
     old = conn.execute(_STANDS, (grant.call, grant.reservation.id)).fetchone()
-    if old is None or old[0] == VOIDED:
+    if old is None or old[0] == VOIDED or old[15] & CORRECTED:
         return False
     if old[0] == POSTED and (old[1] != _UNKNOWN or end.outcome == "unknown"):
         return False
     ending = _ending(conn, names, grant.reservation, end, state)
     _rebook(conn, grant.call, old, ending)
     return True
+
+
+def overwrite(conn: sqlite3.Connection, names: Names, grant: Grant, end: Settlement) -> None:
+    """Give a call another end than it has."""
+    old = conn.execute(_STANDS, (grant.call, grant.reservation.id)).fetchone()
+    _rebook(conn, grant.call, old, _ending(conn, names, grant.reservation, end, POSTED))
 
 
 def _rebook(conn: sqlite3.Connection, seq: int, old: tuple[Any, ...], ending: _Ending) -> None:
@@ -249,9 +280,11 @@ def _rebook(conn: sqlite3.Connection, seq: int, old: tuple[Any, ...], ending: _E
     account, context, operation = old[3:6]
     day = seq // DAY_OF_KEYS
     if not pending:
-        back = tuple(-n for n in sums_of(old[1], old[8], old[9:14]))
+        back = tuple(-n for n in sums_of(old[1], old[8], old[16], old[15], old[9:14]))
         conn.execute(sql.DAY_SUMS, (day, account, context, operation, old[6] or 0, old[7], *back))
-    sums = sums_of(outcome, usage_source, (ending[8], ending[9], ending[11], cost, counted))
+    flags = old[15] | ending[_FLAGS]
+    counts = (ending[8], ending[9], ending[11], cost, counted)
+    sums = sums_of(outcome, usage_source, ending[16], flags, counts)
     conn.execute(sql.DAY_SUMS, (day, account, context, operation, provider or 0, model, *sums))
 
 
@@ -273,9 +306,19 @@ _DEAD: Final = """SELECT seq, id, attempts, provider, model, tier, input, expect
 FROM call WHERE seq BETWEEN ? AND ? AND owner = ? AND state = 0 ORDER BY seq LIMIT ?"""
 
 
+_OVERDUE: Final = """SELECT c.seq, c.id, c.attempts, c.provider, c.model, c.tier, c.input, c.expected, c.held
+FROM job AS j JOIN call AS c ON c.seq = j.call WHERE j.until < ? AND c.state = 0 ORDER BY c.seq LIMIT ?"""
+
+
 def expire(conn: sqlite3.Connection, now: int, most: int) -> int:
-    """Book up to `most` calls that dead processes left; fewer are the last, and then the owners are gone."""
-    booked = 0
+    """Book up to `most` calls that dead processes left, or whose job has not been heard of in time; fewer are
+    the last, and then the owners are gone."""
+    overdue = conn.execute(_OVERDUE, (now, most)).fetchall()
+    _expire(conn, now, overdue)
+    booked = len(overdue)
+    if booked == most:
+        return booked
+    conn.execute("UPDATE job SET until = NULL WHERE until < ?", (now,))
     for owner, first, last in conn.execute(_ENDED_LEASES, (now,)).fetchall():
         dead = conn.execute(_DEAD, (first, last, owner, most - booked)).fetchall()
         _expire(conn, now, dead)
@@ -298,7 +341,8 @@ def _expire(conn: sqlite3.Connection, now: int, dead: Sequence[tuple[Any, ...]])
         _rebook(conn, seq, conn.execute(_STANDS, (seq, call_id)).fetchone(), ending)
 
 
-_KNOWN: Final = "SELECT id, digest FROM call WHERE account = ? AND transaction_id = ?"
+_KNOWN: Final = """SELECT id, digest FROM call WHERE account = ?1 AND transaction_id = ?2
+UNION ALL SELECT call, digest FROM pruned_key WHERE account = ?1 AND transaction_id = ?2"""
 
 
 _RECORDED: Final = "SELECT 1 FROM call WHERE id = ? AND owner IS NULL"

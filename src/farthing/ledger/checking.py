@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from farthing.ledger.keys import DAY
-from farthing.ledger.totals import ROW_SUMS
+from farthing.ledger.totals import ROW_SUMS, SUMS
 
 __all__ = ["check", "facts"]
 
@@ -15,7 +15,7 @@ _MOST: Final = 20
 """Sentences of each kind: a ledger with a million of the same fault has one fault."""
 
 _WINDOWS: Final = """SELECT b.name, w.key, w.id, w.spent, w.held, w.cost,
-  coalesce(t.spent, 0), coalesce(t.held, 0), coalesce(t.cost, 0)
+  coalesce(t.spent, 0) + coalesce(p.spent, 0), coalesce(t.held, 0), coalesce(t.cost, 0) + coalesce(p.cost, 0)
 FROM budget_window AS w JOIN budget AS b ON b.id = w.budget LEFT JOIN (
   SELECT l.budget_window AS id,
     sum(CASE WHEN c.state = 0 THEN 0 WHEN o.expected THEN coalesce(c.cost, c.counted) ELSE c.counted END)
@@ -24,7 +24,9 @@ FROM budget_window AS w JOIN budget AS b ON b.id = w.budget LEFT JOIN (
     sum(CASE WHEN c.state = 0 THEN 0 ELSE coalesce(c.cost, 0) END) AS cost
   FROM line AS l JOIN call AS c ON c.seq = l.call JOIN budget_window AS o ON o.id = l.budget_window
   GROUP BY l.budget_window) AS t ON t.id = w.id
-WHERE w.spent <> coalesce(t.spent, 0) OR w.held <> coalesce(t.held, 0) OR w.cost <> coalesce(t.cost, 0)"""
+  LEFT JOIN pruned_window AS p ON p.budget_window = w.id
+WHERE w.spent <> coalesce(t.spent, 0) + coalesce(p.spent, 0) OR w.held <> coalesce(t.held, 0)
+  OR w.cost <> coalesce(t.cost, 0) + coalesce(p.cost, 0)"""
 
 _LINES: Final = """SELECT l.call, l.budget_window FROM line AS l LEFT JOIN call AS c ON c.seq = l.call
 LEFT JOIN budget_window AS w ON w.id = l.budget_window WHERE c.seq IS NULL OR w.id IS NULL"""
@@ -38,21 +40,28 @@ _ASTRAY: Final = """SELECT c.id FROM call AS c LEFT JOIN owner AS o ON o.id = c.
 WHERE c.state = 0 AND c.owner IS NOT NULL
   AND (o.id IS NULL OR c.seq NOT BETWEEN o.first_seq AND o.last_seq)"""
 
-_TWICE: Final = "SELECT id FROM call GROUP BY id HAVING count(*) > 1"
+_UNHEARD: Final = """SELECT c.id FROM call AS c LEFT JOIN job AS j ON j.call = c.seq
+WHERE c.state = 0 AND c.owner IS NULL AND j.until IS NULL"""
 
-_SUMS: Final = ("calls", "errors", "input", "cached", "output", "cost", "counted", "unpriced", "estimated")
+_NO_CALL: Final = "SELECT j.call FROM job AS j LEFT JOIN call AS c ON c.seq = j.call WHERE c.seq IS NULL"
+
+_UNHEARD_OF: Final = """SELECT k.call FROM correction AS k LEFT JOIN call AS c ON c.seq = k.call
+WHERE c.seq IS NULL"""
+
+_TWICE: Final = "SELECT id FROM call GROUP BY id HAVING count(*) > 1"
 
 
 def _rollup(table: str, keys: str, selected: str) -> str:
     """Days on which a rollup differs from its rows; rows with nothing in them are as good as none."""
-    columns = ", ".join(_SUMS)
-    minus = ", ".join(f"-{name} AS {name}" for name in _SUMS)
-    totals = ", ".join(f"sum({name})" for name in _SUMS)
-    differs = " OR ".join(f"sum({name}) <> 0" for name in _SUMS)
+    columns = ", ".join(SUMS)
+    minus = ", ".join(f"-{name} AS {name}" for name in SUMS)
+    totals = ", ".join(f"sum({name})" for name in SUMS)
+    differs = " OR ".join(f"sum({name}) <> 0" for name in SUMS)
     return f"""SELECT day, {totals} FROM (
   SELECT {keys}, {columns} FROM {table} UNION ALL
   SELECT {keys}, {minus} FROM (SELECT {selected}, {ROW_SUMS} FROM call WHERE state <> 0)
-) GROUP BY {keys} HAVING {differs}"""  # noqa: S608  constant names
+) WHERE day >= coalesce((SELECT number FROM meta WHERE key = 'pruned_before'), 0)
+GROUP BY {keys} HAVING {differs}"""  # noqa: S608  constant names
 
 
 _DAY: Final = f"seq / {DAY} AS day"
@@ -96,6 +105,18 @@ def check(conn: sqlite3.Connection) -> list[str]:
         f"The running call {call} is not where its owner would look for it, so it would never expire."
         for (call,) in conn.execute(_ASTRAY).fetchmany(_MOST)
     ]
+    faults += [
+        f"The running call {call} has no owner and waits for no job, so it would never expire."
+        for (call,) in conn.execute(_UNHEARD).fetchmany(_MOST)
+    ]
+    faults += [
+        f"A job waits for call {call}, which is not there."
+        for (call,) in conn.execute(_NO_CALL).fetchmany(_MOST)
+    ]
+    faults += [
+        f"A correction is of call {call}, which is not there."
+        for (call,) in conn.execute(_UNHEARD_OF).fetchmany(_MOST)
+    ]
     faults += [f"Two calls have the id {call}." for (call,) in conn.execute(_TWICE).fetchmany(_MOST)]
     for table, statement in _ROLLUPS.items():
         faults += [
@@ -115,6 +136,8 @@ _TABLES: Final = (
     "owner",
     "day_sum",
     "refusal",
+    "job",
+    "correction",
 )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -30,10 +30,14 @@ from farthing.records import (
 
 __all__ = [
     "CONTEXT",
+    "CORRECTED",
     "COST_SOURCE",
     "COST_SOURCES",
+    "LOST",
+    "MULTIPLIER",
     "OPERATION",
     "OUTCOME",
+    "REPRICED",
     "USAGE_SOURCE",
     "USAGE_SOURCES",
     "budget_from_json",
@@ -46,6 +50,7 @@ __all__ = [
     "tags_to_json",
     "units_of",
     "units_to_json",
+    "usage_from",
 ]
 
 USAGE_SOURCES: Final[tuple[str, ...]] = get_args(UsageSource)
@@ -57,6 +62,15 @@ OPERATION: Final[dict[str, int]] = {word: code for code, word in enumerate(OPERA
 USAGE_SOURCE: Final[dict[str, int]] = {word: code for code, word in enumerate(USAGE_SOURCES)}
 COST_SOURCE: Final[dict[str, int]] = {word: code for code, word in enumerate(COST_SOURCES)}
 _FLAG: Final = {word: 1 << place for place, word in enumerate(FLAGS)}
+
+CORRECTED: Final = _FLAG["corrected"]
+"""The bit of rows whose cost a person has stated: it is no estimate, whatever the counts are."""
+
+LOST: Final = _FLAG["lost_attempts"]
+"""The bit of rows whose cost holds an estimate, for attempts before the one that stated its usage."""
+
+REPRICED: Final = _FLAG["repriced"]
+MULTIPLIER: Final = _FLAG["multiplier"]
 
 _COLUMNS: Final = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
 _UNITS: Final = tuple(f.name for f in fields(Usage) if f.name not in _COLUMNS)
@@ -104,6 +118,19 @@ def units_of(usage: Usage | None, more: Mapping[str, int | str] | None) -> dict[
     return units
 
 
+def usage_from(columns: Sequence[int | None], units: Mapping[str, int | str]) -> Usage | None:
+    """The usage of a row: its columns input, cached, cache_write, output and reasoning, and its units. None
+    if they say nothing."""
+    counts: dict[str, Any] = {
+        name: count for name, count in zip(_COLUMNS, columns, strict=True) if count is not None
+    }
+    for name in _UNITS:
+        value = units.get(name)
+        if value is not None:
+            counts[name] = Decimal(str(value)) if name == "seconds" else value
+    return Usage.trusted(**counts) if counts else None
+
+
 def units_to_json(usage: Usage | None, more: Mapping[str, int | str] | None) -> str | None:
     """The same as JSON text; None if there are none."""
     units = units_of(usage, more)
@@ -131,6 +158,8 @@ def rates_to_json(rates: Rates) -> tuple[bytes, str]:
             "tier": rates.tier,
             "notes": list(rates.notes),
             "flags": list(rates.flags),
+            "region": rates.region,
+            "base_url": rates.base_url,
         },
         separators=(",", ":"),
         ensure_ascii=False,
@@ -154,6 +183,8 @@ def rates_from_json(text: str) -> Rates:
         tier=raw["tier"],
         notes=tuple(raw["notes"]),
         flags=tuple(raw["flags"]),
+        region=raw["region"],
+        base_url=raw["base_url"],
     )
 
 

@@ -20,6 +20,7 @@ from farthing.errors import LedgerCorrupt, LedgerError, LedgerLocked, LedgerMove
 from farthing.ledger.faults import translated
 from farthing.ledger.lock import FileLock, prepare
 from farthing.ledger.migrations import is_current, migrate
+from farthing.ledger.posting import Posting
 
 __all__ = ["MEMORY", "Connections"]
 
@@ -46,25 +47,36 @@ class Connections:
         self._writer = 0  # the thread that is writing
         self._reading = threading.Lock()
         self._ready = ready
-        self._conn: sqlite3.Connection | None = None
+        self._conn: Posting | None = None
         self._reader: sqlite3.Connection | None = None
         self._lock: FileLock | None = None
         self._identity: tuple[int, int] = (0, 0)
         self._full = False
         self.closed = False
+        self.before_commit: Callable[[Posting], None] = _raises_nothing
         self.on_commit: Callable[[], None] = _nothing
         self.on_rollback: Callable[[], None] = _nothing
 
     # Writing
 
-    def write(self, operation: Callable[[sqlite3.Connection, Any], _T], argument: Any, *, full: bool) -> _T:
+    def write(
+        self,
+        operation: Callable[[sqlite3.Connection, Any], _T],
+        argument: Any,
+        *,
+        full: bool,
+        patient: bool = True,
+        held: FileLock | None = None,
+    ) -> _T:
         """Run `operation(conn, argument)` in a transaction of its own, committed when it returns.
 
         Args:
             full: True if the commit must survive a power cut.
+            held: the lock file, if the caller has locked it.
 
         Raises:
             LedgerError: of the fitting kind; nothing was written.
+            Busy: if another process is writing, for a caller that is not `patient`.
         """
         deadline = time.monotonic() + self.timeout
         # `with` takes and gives back the mutex without a gap into which a signal handler could raise.
@@ -79,8 +91,9 @@ class Connections:
             self._writer = me
             try:
                 if lock is not None:
-                    lock.acquire(deadline)
-                    self._check_place(lock)
+                    if held is None:
+                        lock.acquire(deadline if patient else None)
+                    self._check_place(held or lock)
                 if conn.in_transaction:  # an asynchronous exception struck between BEGIN and its handler
                     self._undo(conn)
                 if full is not self._full:
@@ -88,6 +101,8 @@ class Connections:
                 conn.execute("BEGIN IMMEDIATE")
                 answer = operation(conn, argument)
                 if conn.in_transaction:
+                    if conn.due:
+                        self.before_commit(conn)
                     conn.execute("COMMIT")
                 self.on_commit()
                 return answer
@@ -99,7 +114,7 @@ class Connections:
                 raise known from error
             finally:
                 self._writer = 0
-                if lock is not None:
+                if lock is not None and held is None:
                     lock.release()
 
     def writing_here(self) -> bool:
@@ -110,9 +125,12 @@ class Connections:
     def cancel(self, conn: sqlite3.Connection) -> None:
         """End the transaction of an operation that decided to write nothing."""
         conn.execute("ROLLBACK")
+        if self._conn is not None:
+            self._conn.due.clear()
         self.on_rollback()
 
-    def _undo(self, conn: sqlite3.Connection) -> None:
+    def _undo(self, conn: Posting) -> None:
+        conn.due.clear()
         try:
             if conn.in_transaction:
                 conn.execute("ROLLBACK")
@@ -120,6 +138,14 @@ class Connections:
             with contextlib.suppress(sqlite3.Error):
                 conn.rollback()
         self.on_rollback()
+
+    def another_lock(self) -> FileLock | None:
+        """The lock file opened once more, for a thread that waits for it; None in memory.
+
+        The ledger is open then: whoever opens it waits for the lock file with the mutex taken.
+        """
+        self.open()
+        return None if self.memory else FileLock(f"{self.where}.lock", self.where)
 
     def _switch(self, conn: sqlite3.Connection, *, full: bool) -> None:
         conn.execute("PRAGMA synchronous = FULL" if full else "PRAGMA synchronous = NORMAL")
@@ -188,7 +214,7 @@ class Connections:
             if self._conn is None:
                 self._open(time.monotonic() + self.timeout)
 
-    def _open(self, deadline: float) -> sqlite3.Connection:
+    def _open(self, deadline: float) -> Posting:
         """Called with the mutex held."""
         if self.closed:
             raise LedgerError(f"{self.where} has been closed.")
@@ -197,15 +223,17 @@ class Connections:
         except (sqlite3.Error, OSError) as error:
             raise translated(error, self.where) from error
 
-    def _open_memory(self) -> sqlite3.Connection:
-        conn = sqlite3.connect(MEMORY, isolation_level=None, check_same_thread=False, cached_statements=256)
+    def _open_memory(self) -> Posting:
+        conn = sqlite3.connect(
+            MEMORY, isolation_level=None, check_same_thread=False, cached_statements=256, factory=Posting
+        )
         self._settle_in(conn)
         return conn
 
-    def _open_file(self, deadline: float) -> sqlite3.Connection:
+    def _open_file(self, deadline: float) -> Posting:
         prepare(self.where)
         lock = FileLock(f"{self.where}.lock", self.where)
-        conn: sqlite3.Connection | None = None
+        conn: Posting | None = None
         try:
             lock.acquire(deadline)
             try:
@@ -216,6 +244,7 @@ class Connections:
                     check_same_thread=False,
                     cached_statements=256,
                     timeout=self.timeout,
+                    factory=Posting,
                 )
                 stat = os.stat(self.where)  # noqa: PTH116  a str, on the hot path
                 self._identity = (stat.st_dev, stat.st_ino)
@@ -233,7 +262,7 @@ class Connections:
             raise
         return conn
 
-    def _settle_in(self, conn: sqlite3.Connection) -> None:
+    def _settle_in(self, conn: Posting) -> None:
         current = is_current(conn, self.where)  # before anything is changed in a file that may be foreign
         conn.execute("PRAGMA page_size = 2048")  # of a new file: half as many bytes to log as by default
         conn.execute("PRAGMA mmap_size = 0")
@@ -255,6 +284,8 @@ class Connections:
             if not current and not is_current(conn, self.where):
                 migrate(conn)
             self._ready(conn)
+            if conn.due:
+                self.before_commit(conn)
             conn.execute("COMMIT")
         except BaseException:
             self._undo(conn)
@@ -332,6 +363,10 @@ class Connections:
 
 def _nothing() -> None:
     return None
+
+
+def _raises_nothing(conn: Posting) -> None:
+    conn.due.clear()
 
 
 def _leak(conn: sqlite3.Connection) -> None:

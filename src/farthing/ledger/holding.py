@@ -6,12 +6,12 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 
 from farthing.errors import TransactionConflict
-from farthing.ledger import sql
+from farthing.ledger import sql, standing
 from farthing.ledger.store import Bound, Reservation, Short, StandingBudget
 from farthing.ledger.windows import Place, Windows
 from farthing.limits import key_of, matches
 
-__all__ = ["hold", "known_places", "matched", "places", "twice"]
+__all__ = ["hold", "known_places", "matched", "places", "redefines", "twice"]
 
 Taken = list[tuple[Place, Bound]]
 
@@ -30,6 +30,15 @@ def known_places(windows: Windows, want: Reservation) -> Taken | None:
 def places(conn: sqlite3.Connection, windows: Windows, want: Reservation) -> Taken:
     """The windows that bind a call, in ascending order of their ids, each once with its least limit."""
     return _in_order([(windows.find(conn, bound, want.started_ns), bound) for bound in want.bounds])
+
+
+def redefines(conn: sqlite3.Connection, windows: Windows, want: Reservation, now: int) -> bool:
+    """Redefine the attached budgets to which a call gives other rules than they have; False if there are
+    none. What it writes is to be committed, and the call to be matched anew."""
+    changed = windows.redefined(conn, want.bounds)
+    for number, budget in changed:
+        standing.redefine(conn, number, budget, now)
+    return bool(changed)
 
 
 def _in_order(found: Taken) -> Taken:

@@ -17,7 +17,7 @@ from typing import Final
 
 from farthing.errors import LedgerError, LedgerLocked
 
-__all__ = ["FileLock", "network_file_system"]
+__all__ = ["Busy", "FileLock", "network_file_system", "try_lock"]
 
 if sys.platform == "win32":  # pragma: no cover
     import msvcrt
@@ -28,6 +28,13 @@ if sys.platform == "win32":  # pragma: no cover
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
         except OSError as error:
             raise BlockingIOError(*error.args) from None
+
+    def _wait_for(fd: int) -> None:
+        while True:
+            try:
+                return _lock(fd)
+            except BlockingIOError:
+                time.sleep(_FIRST_WAIT)
 
     def _unlock(fd: int) -> None:
         os.lseek(fd, 0, os.SEEK_SET)
@@ -43,6 +50,9 @@ else:
 
     def _lock(fd: int) -> None:
         fcntl.flock(fd, _EXCLUSIVE)
+
+    def _wait_for(fd: int) -> None:
+        fcntl.flock(fd, fcntl.LOCK_EX)
 
     def _unlock(fd: int) -> None:
         fcntl.flock(fd, fcntl.LOCK_UN)
@@ -67,6 +77,19 @@ _NETWORK: Final = frozenset(
 )
 
 
+class Busy(Exception):
+    """Somebody holds it, and the caller did not want to wait."""
+
+
+def try_lock(fd: int) -> bool:
+    """Lock an open file if nobody has; closing it, or the end of the process, gives it back."""
+    try:
+        _lock(fd)
+    except BlockingIOError:
+        return False
+    return True
+
+
 class FileLock:
     """An exclusive lock between processes. Threads of one process need a mutex of their own around it."""
 
@@ -79,16 +102,24 @@ class FileLock:
         stat = os.fstat(self._fd)
         self.identity = (stat.st_dev, stat.st_ino)
 
-    def acquire(self, deadline: float) -> None:
-        """Take it, at the latest at `deadline` of `time.monotonic`.
+    def acquire(self, deadline: float | None) -> None:
+        """Take it, at the latest at `deadline` of `time.monotonic`; None to take it only if it is free.
 
         Raises:
             LedgerLocked: if somebody holds it for longer.
+            Busy: if it is not free.
         """
         try:
             _lock(self._fd)
         except BlockingIOError:
+            if deadline is None:
+                raise Busy from None
             self._wait(deadline)
+
+    def wait(self) -> None:
+        """Take it, however long that takes: the system wakes those that wait in their order. For a thread
+        that nothing else depends on."""
+        _wait_for(self._fd)
 
     def _wait(self, deadline: float) -> None:
         wait = _FIRST_WAIT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import threading
@@ -9,11 +10,12 @@ import weakref
 from pathlib import Path
 from typing import Final
 
+from farthing.errors import LedgerError
 from farthing.ledger.connection import MEMORY
 from farthing.ledger.sqlite import SqliteLedger
 from farthing.ledger.store import Clock, Durability
 
-__all__ = ["open_sqlite"]
+__all__ = ["open_sqlite", "open_to_read"]
 
 
 class _Shared(SqliteLedger):
@@ -41,32 +43,56 @@ class _Registry:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.taken: list[_Shared] = []
+        self.taken: list[SqliteLedger] = []
 
 
+_SAFER: Final[tuple[Durability, ...]] = ("fast", "safe", "strict")
 _registry: Final = _Registry()
 _stores: Final[dict[str, _Shared]] = {}
-_all: Final[weakref.WeakSet[_Shared]] = weakref.WeakSet()
+_all: Final[weakref.WeakSet[SqliteLedger]] = weakref.WeakSet()
 
 
 def open_sqlite(where: str | Path, *, clock: Clock, durability: Durability, timeout: float) -> SqliteLedger:
     """The store for a path; the one that this process has open already, if it has.
 
-    Asked for with both durabilities, the store has the safer one.
+    Asked for with several durabilities, the store has the safest.
     """
     if str(where) == MEMORY:
         return _Shared(MEMORY, clock=clock, durability=durability, timeout=timeout)
-    path = str(Path(where).expanduser().resolve())
+    path = _resolved(where)
     with _registry.lock:
         store = _stores.get(path)
         if store is not None and store.in_place():
             store.openings += 1
-            if durability == "safe":
-                store.durability = "safe"
+            store.durability = max(store.durability, durability, key=_SAFER.index)
             return store
         store = _Shared(path, clock=clock, durability=durability, timeout=timeout)
         _stores[path] = store
         return store
+
+
+@atexit.register
+def _at_exit() -> None:
+    """What is queued is done; what comes after, by whoever comes with it: threads end before the program."""
+    for store in list(_all):
+        with contextlib.suppress(Exception):
+            store.write_alone()
+
+
+def open_to_read(where: str | Path, *, clock: Clock, timeout: float) -> SqliteLedger:
+    """A store of its own, through which nothing can be written."""
+    from farthing.ledger.readonly import ReadOnlyLedger  # noqa: PLC0415  only for those who ask
+
+    store = ReadOnlyLedger(_resolved(where), clock=clock, timeout=timeout)
+    _all.add(store)
+    return store
+
+
+def _resolved(where: str | Path) -> str:
+    try:
+        return str(Path(where).expanduser().resolve())
+    except (OSError, ValueError, RuntimeError) as error:  # a loop of links, a NUL, a home of nobody
+        raise LedgerError(f"{str(where)!r} is no path of a ledger: {error}.") from error
 
 
 def _before_fork() -> None:

@@ -58,6 +58,10 @@ class Owner:
         """A call is open no more, by a transaction that was committed."""
         self._open.pop(call_id, None)
 
+    def may_have(self, call_id: str) -> bool:
+        """Whether a call with this id may be open in this process."""
+        return call_id in self._open
+
     def open_key(self, conn: sqlite3.Connection, call_id: str) -> int | None:
         """The key of a call of this process that is open; None if there is none with this id."""
         seq = self._open.get(call_id)

@@ -7,7 +7,8 @@ from typing import Any
 
 from farthing.ledger import checking, reading
 from farthing.ledger.connection import Connections
-from farthing.ledger.store import Bound, Totals, WindowRow
+from farthing.ledger.margins import margins
+from farthing.ledger.store import Bound, Short, Totals, WindowRow
 from farthing.ledger.totals import totals
 
 __all__ = ["Questions"]
@@ -24,7 +25,10 @@ class Questions:
         return self._connections.read(lambda conn: reading.windows(conn, at_ns))
 
     def room(self, bounds: Sequence[Bound], at_ns: int) -> list[tuple[Bound, int]]:
-        return self._connections.read(lambda conn: reading.room(conn, bounds, at_ns))
+        return [(s.bound, s.limit - s.spent - s.held) for s in self.look(bounds, at_ns)]
+
+    def look(self, bounds: Sequence[Bound], at_ns: int) -> list[Short]:
+        return self._connections.read(lambda conn: reading.look(conn, bounds, at_ns))
 
     def call(self, call_id: str) -> dict[str, Any] | None:
         return self._connections.read(lambda conn: reading.call(conn, call_id))
@@ -59,6 +63,9 @@ class Questions:
 
     def refusals(self, *, start_ns: int | None = None, end_ns: int | None = None) -> list[dict[str, Any]]:
         return self._connections.read(lambda conn: reading.refusals(conn, start_ns, end_ns))
+
+    def margins(self) -> list[tuple[str, int, int]]:
+        return self._connections.read(margins)
 
     def facts(self) -> dict[str, Any]:
         facts = self._connections.read(lambda conn: checking.facts(conn, self.where))

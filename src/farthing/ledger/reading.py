@@ -9,15 +9,17 @@ from dataclasses import fields
 from decimal import Decimal
 from typing import Any, Final
 
-from farthing.ledger.codes import CONTEXT, clean
+from farthing.ledger import sql
+from farthing.ledger.codes import CONTEXT, CORRECTED, COST_SOURCE, LOST, clean
 from farthing.ledger.ids import find
 from farthing.ledger.names import ACCOUNT, MODEL
 from farthing.ledger.schema import CALL_FROM, CALL_SELECT
-from farthing.ledger.store import Bound, Totals, WindowRow
+from farthing.ledger.store import Bound, Short, Totals, WindowRow
 from farthing.ledger.windows import counted_at, place_of
+from farthing.limits import window_at
 from farthing.records import Usage
 
-__all__ = ["call", "calls", "refusals", "room", "run_calls", "run_totals", "windows"]
+__all__ = ["call", "calls", "look", "refusals", "run_calls", "run_totals", "windows"]
 
 _DAY: Final = 86_400 * 10**9
 
@@ -33,7 +35,8 @@ def call(conn: sqlite3.Connection, call_id: str) -> dict[str, Any] | None:
     """The finished call with this id, with its stored rates and raw usage as JSON text."""
     found = rows(
         conn,
-        f"{CALL_SELECT}, price.json AS rates, c.raw AS raw{CALL_FROM} WHERE c.seq = ? AND c.state <> 0",
+        f"{CALL_SELECT}, price.json AS rates, c.raw AS raw{CALL_FROM}"
+        " WHERE c.seq = ? AND c.state <> 0",
         (find(conn, call_id),),
     )
     return found[0] if found else None
@@ -78,7 +81,9 @@ _RUN_TOTALS: Final = f"""SELECT count(*) AS calls, coalesce(sum(c.outcome = 2), 
   sum(c.output) AS output_tokens, sum(c.reasoning) AS reasoning_tokens,
   coalesce(sum(c.cost), 0) AS cost, coalesce(sum(c.counted), 0) AS counted,
   coalesce(sum(c.cost IS NULL AND c.outcome <> 2), 0) AS unpriced,
-  coalesce(sum(c.usage_source = 1 AND c.outcome <> 2), 0) AS estimated
+  coalesce(sum((c.usage_source = 1 OR c.flags & {LOST}) AND c.flags & {CORRECTED} = 0 AND c.outcome <> 2), 0)
+    AS estimated,
+  coalesce(sum(c.cost_source = {COST_SOURCE["partial"]}), 0) AS partial
 FROM call AS c WHERE {_RUN}"""  # noqa: S608  constant names
 
 _RUN_UNITS: Final = f"SELECT c.units FROM call AS c WHERE {_RUN} AND c.units IS NOT NULL"  # noqa: S608  constant
@@ -115,6 +120,7 @@ def run_totals(conn: sqlite3.Connection, run: str) -> Totals:
         counted=sums["counted"],
         unpriced=sums["unpriced"],
         estimated=sums["estimated"],
+        partial=sums["partial"],
         usage=Usage(**counts),
     )
 
@@ -147,11 +153,12 @@ def windows(conn: sqlite3.Connection, at: int | None) -> list[WindowRow]:
     ]
 
 
-def room(conn: sqlite3.Connection, bounds: Sequence[Bound], at: int) -> list[tuple[Bound, int]]:
-    """What each of these windows has left, in nano-dollars; one that does not exist yet has its limit."""
-    found: list[tuple[Bound, int]] = []
+def look(conn: sqlite3.Connection, bounds: Sequence[Bound], at: int) -> list[Short]:
+    """How each of these windows stands; one that does not exist yet is empty."""
+    found: list[Short] = []
     for bound in bounds:
-        left = bound.limit
+        spent = held = 0
+        ends = window_at(bound.budget, at).ends_ns
         row = conn.execute(
             "SELECT id, since FROM budget WHERE attached = ? AND name = ?",
             (bound.attached, clean(bound.identity)),
@@ -160,10 +167,8 @@ def room(conn: sqlite3.Connection, bounds: Sequence[Bound], at: int) -> list[tup
             counted = counted_at(bound.budget, row[1], at)
             place = place_of(conn, row[0], clean(bound.key) or "", bound.budget.period, counted)
             if place is not None:
-                left -= conn.execute(
-                    "SELECT spent + held FROM budget_window WHERE id = ?", (place.id,)
-                ).fetchone()[0]
-        found.append((bound, left))
+                spent, held, ends = conn.execute(sql.WINDOW_LEFT, (place.id,)).fetchone()
+        found.append(Short(bound, bound.limit, spent, held, ends))
     return found
 
 

@@ -3,6 +3,8 @@
 Amounts are integer nano-dollars, instants integer nanoseconds since 1970 (UTC), `duration` is in
 microseconds and `day` in days since 1970. `call.seq` says when the call began (see `keys`). Words are codes
 (see `codes`), names are ids of `name`.
+An alert of a window's `threshold` (in millionths of the limit) is raised once; each `delivery` says when
+it is due on one channel, NULL once it has gone out (see `outbox`).
 There is no CHECK on spent + held against a limit: a bill above its hold is the truth, and a limit may be
 lowered below what is spent; the guard is the WHERE of the reserve.
 
@@ -11,22 +13,31 @@ that has one stands in its row (`more_line` has those of calls with several), th
 the row says (held, then counted or cost), and both rollups are rows of `day_sum`. The views `line`,
 `day_model` and `day_account` show them as what they are. And no index is written by a call that has neither
 a run nor a transaction_id: calls are found by their keys (see `keys` and `ids`), the open ones of an owner
-between its `first_seq` and `last_seq`.
+between its `first_seq` and `last_seq`. A call that waits for the result of a job has no owner: its row of
+`job` says what the provider calls the job, and until when it waits (NULL once that is past, or where the call
+had ended before). A row that is changed after its end keeps what it said in `correction`.
+
+Calls of days before `pruned_before` of `meta` may be deleted: their sums by day stay, `pruned_window` has
+what they spent in their windows, and `pruned_key` their transaction_ids.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, get_args
 
+from farthing.ledger.amending import Kind
 from farthing.ledger.codes import COST_SOURCES, USAGE_SOURCES
 from farthing.ledger.keys import BITS
 from farthing.records import CONTEXTS, FLAGS, OPERATIONS, OUTCOMES
 
-__all__ = ["APPLICATION_ID", "CALL_FROM", "CALL_SELECT", "TABLES", "VIEWS"]
+__all__ = ["APPLICATION_ID", "CALL_FROM", "CALL_SELECT", "KINDS", "TABLES", "VIEWS"]
 
 APPLICATION_ID: Final = 0x46727468
 """Stands in the header of the file: "Frth"."""
+
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+"""Of corrections, by their codes."""
 
 TABLES: Final[tuple[str, ...]] = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, number INTEGER, text TEXT) STRICT, WITHOUT ROWID",
@@ -81,6 +92,7 @@ TABLES: Final[tuple[str, ...]] = (
   flags INTEGER NOT NULL,
   units TEXT,
   raw TEXT,
+  counted_input INTEGER,
   CHECK ((state = 0) = (outcome IS NULL) AND (state = 0) = (counted IS NULL))) STRICT""",
     "CREATE UNIQUE INDEX call_recorded ON call (id) WHERE owner IS NULL",
     "CREATE INDEX call_run ON call (run) WHERE run IS NOT NULL",
@@ -108,7 +120,25 @@ TABLES: Final[tuple[str, ...]] = (
   spent INTEGER NOT NULL DEFAULT 0,
   held INTEGER NOT NULL DEFAULT 0 CHECK (held >= 0),
   cost INTEGER NOT NULL DEFAULT 0,
+  alert_at INTEGER DEFAULT 0,
   UNIQUE (budget, key, starts)) STRICT""",
+    """CREATE TABLE alert (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  budget_window INTEGER NOT NULL,
+  threshold INTEGER NOT NULL,
+  limit_nano INTEGER NOT NULL,
+  budget TEXT NOT NULL, key TEXT NOT NULL,
+  spent INTEGER NOT NULL, held INTEGER NOT NULL,
+  starts INTEGER NOT NULL, ends INTEGER,
+  raised INTEGER NOT NULL,
+  UNIQUE (budget_window, threshold, limit_nano)) STRICT""",
+    """CREATE TABLE delivery (
+  alert INTEGER NOT NULL REFERENCES alert (id),
+  channel TEXT NOT NULL,
+  due INTEGER,
+  tries INTEGER NOT NULL,
+  PRIMARY KEY (alert, channel)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX delivery_due ON delivery (channel, due) WHERE due IS NOT NULL",
     """CREATE TABLE more_line (
   call INTEGER NOT NULL,
   budget_window INTEGER NOT NULL,
@@ -118,7 +148,7 @@ TABLES: Final[tuple[str, ...]] = (
   provider INTEGER NOT NULL, model INTEGER NOT NULL,
   calls INTEGER NOT NULL, errors INTEGER NOT NULL, input INTEGER NOT NULL, cached INTEGER NOT NULL,
   output INTEGER NOT NULL, cost INTEGER NOT NULL, counted INTEGER NOT NULL, unpriced INTEGER NOT NULL,
-  estimated INTEGER NOT NULL,
+  estimated INTEGER NOT NULL, partial INTEGER NOT NULL,
   PRIMARY KEY (day, account, context, operation, provider, model)) STRICT, WITHOUT ROWID""",
     """CREATE TABLE refusal (
   day INTEGER NOT NULL, account INTEGER NOT NULL, model INTEGER NOT NULL, budget TEXT NOT NULL,
@@ -126,6 +156,27 @@ TABLES: Final[tuple[str, ...]] = (
   PRIMARY KEY (day, account, model, budget, reason)) STRICT, WITHOUT ROWID""",
     """CREATE TABLE user_price (
   name TEXT PRIMARY KEY, json TEXT NOT NULL, written INTEGER NOT NULL) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE job (
+  call INTEGER PRIMARY KEY, address TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL,
+  until INTEGER, notes TEXT NOT NULL) STRICT""",
+    "CREATE INDEX job_id ON job (id, kind, address)",
+    "CREATE INDEX job_until ON job (until) WHERE until IS NOT NULL",
+    """CREATE TABLE correction (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  call INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  reason TEXT NOT NULL,
+  outcome INTEGER NOT NULL, cost INTEGER, counted INTEGER NOT NULL, cost_source INTEGER NOT NULL,
+  price INTEGER,
+  old_outcome INTEGER NOT NULL, old_cost INTEGER, old_counted INTEGER NOT NULL,
+  old_cost_source INTEGER NOT NULL, old_price INTEGER, old_usage TEXT) STRICT""",
+    "CREATE INDEX correction_call ON correction (call)",
+    """CREATE TABLE pruned_key (
+  account INTEGER NOT NULL, transaction_id TEXT NOT NULL, call TEXT NOT NULL, digest BLOB,
+  PRIMARY KEY (account, transaction_id)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE pruned_window (
+  budget_window INTEGER PRIMARY KEY, spent INTEGER NOT NULL, cost INTEGER NOT NULL) STRICT""",
     "INSERT INTO meta (key, number) VALUES ('budget_epoch', 1)",
 )
 
@@ -178,7 +229,11 @@ CALL_FROM: Final = f"\nFROM call AS c{_NAMED}"
 _OPEN_FROM: Final = f"""
 FROM owner AS o CROSS JOIN call AS c ON c.seq BETWEEN o.first_seq AND o.last_seq AND c.owner = o.id{_NAMED}"""
 
-_SUMS: Final = "calls, errors, input, cached, output, cost, counted, unpriced, estimated"
+_PARKED_FROM: Final = f"\nFROM job AS j CROSS JOIN call AS c ON c.seq = j.call AND j.until > 0{_NAMED}"
+
+_OPEN: Final = "\nWHERE c.state = 0"
+
+_SUMS: Final = "calls, errors, input, cached, output, cost, counted, unpriced, estimated, partial"
 
 VIEWS: Final[tuple[tuple[str, str], ...]] = (
     (
@@ -189,7 +244,21 @@ UNION ALL SELECT call, budget_window FROM more_line""",
     ("day_model", f"SELECT day, context, operation, provider, model, {_SUMS} FROM day_sum WHERE account = 0"),  # noqa: S608  constant names
     ("day_account", f"SELECT day, account, context, {_SUMS} FROM day_sum WHERE account > 0"),  # noqa: S608  constant names
     ("calls", f"{CALL_SELECT}{CALL_FROM}\nWHERE c.state <> 0"),
-    ("open_calls", f"{CALL_SELECT}{_OPEN_FROM}\nWHERE c.state = 0"),
+    (
+        "open_calls",
+        f"{CALL_SELECT}{_OPEN_FROM}{_OPEN}\nUNION ALL {CALL_SELECT}{_PARKED_FROM}{_OPEN}",
+    ),
+    (
+        "corrections",
+        f"""SELECT c.id AS call, {_instant("(k.at / 1000)")} AS at, {_word("k.kind", KINDS)} AS kind,
+  k.reason AS reason,
+  k.old_cost AS old_cost_nano, k.cost AS cost_nano, k.old_counted AS old_counted_nano,
+  k.counted AS counted_nano, {_word("k.old_cost_source", COST_SOURCES)} AS old_cost_source,
+  {_word("k.cost_source", COST_SOURCES)} AS cost_source, {_word("k.old_outcome", OUTCOMES)} AS old_outcome,
+  {_word("k.outcome", OUTCOMES)} AS outcome, o.source AS old_prices_version, p.source AS prices_version
+FROM correction AS k JOIN call AS c ON c.seq = k.call LEFT JOIN price AS p ON p.id = k.price
+  LEFT JOIN price AS o ON o.id = k.old_price""",  # noqa: S608  constant names
+    ),
     (
         "budget_windows",
         f"""SELECT b.name AS budget, w.key AS key, {_instant("(w.starts / 1000)")} AS starts_at,

@@ -1,6 +1,6 @@
 """The statements of the hot path: constant text, values bound by position.
 
-`day_sum` keeps nine sums for each key of the two rollups: by model (account 0), and by account (operation,
+`day_sum` keeps ten sums for each key of the two rollups: by model (account 0), and by account (operation,
 provider and model 0). A correction adds the difference, so the same statement takes back and adds.
 """
 
@@ -11,6 +11,7 @@ from typing import Final
 __all__ = [
     "BOOK",
     "BOOK_WINDOW",
+    "DAY_SUM",
     "DAY_SUMS",
     "EPOCH",
     "HOLD",
@@ -19,30 +20,40 @@ __all__ = [
     "INSERT_LINE",
     "REBOOK",
     "RESERVE_CALL",
+    "SET_LIMIT",
     "WINDOW_LEFT",
+    "WINDOW_MONEY",
 ]
 
 EPOCH: Final = "SELECT number FROM meta WHERE key = 'budget_epoch'"
 
-HOLD_GUARDED: Final = """UPDATE budget_window SET held = held + ?1, limit_nano = ?2
+_SET_HELD: Final = """UPDATE budget_window SET held = held + ?1,
+  alert_at = CASE WHEN limit_nano = ?2 THEN alert_at ELSE 0 END, limit_nano = ?2"""
+"""A caller with another limit has other amounts at which somebody is to be told: 0 has them looked up."""
+
+HOLD_GUARDED: Final = f"""{_SET_HELD}
 WHERE id = ?3 AND ?2 - spent - held >= ?1"""
 
-HOLD: Final = "UPDATE budget_window SET held = held + ?1, limit_nano = ?2 WHERE id = ?3"
+HOLD: Final = f"{_SET_HELD} WHERE id = ?3"
+
+SET_LIMIT: Final = "UPDATE budget_window SET limit_nano = ?, alert_at = 0 WHERE id = ?"
 
 WINDOW_LEFT: Final = "SELECT spent, held, ends FROM budget_window WHERE id = ?"
 
+WINDOW_MONEY: Final = "SELECT spent, held, ends, limit_nano FROM budget_window WHERE id = ?"
+
 _CALL: Final = """INSERT INTO call (seq, owner, id, state, account, context, tags, run, provider, requested,
   asked, model, operation, tier, attempts, input, expected, held, price, budget_window, fallback_from,
-  transaction_id, digest, flags)"""
+  transaction_id, digest, flags, counted_input)"""
 
 _VALUES: Final = """?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?11, ?12, 1, ?13, ?14, ?15, ?16, ?17,
-  ?18, ?19, ?20, ?21"""
+  ?18, ?19, ?20, ?21, ?22"""
 
 INSERT_CALL: Final = f"{_CALL} VALUES ({_VALUES})"
 
 RESERVE_CALL: Final = f"""{_CALL} SELECT {_VALUES}
 WHERE EXISTS (SELECT 1 FROM owner WHERE id = ?2 AND ?1 BETWEEN first_seq AND last_seq)
-  AND (SELECT number FROM meta WHERE key = 'budget_epoch') = ?22"""  # noqa: S608  constant names
+  AND (SELECT number FROM meta WHERE key = 'budget_epoch') = ?23"""  # noqa: S608  constant names
 """No row if the budgets have changed, or if the owner would not know its open call by the key."""
 
 INSERT_LINE: Final = "INSERT INTO more_line (call, budget_window) VALUES (?, ?)"
@@ -57,16 +68,24 @@ BOOK: Final = f"""UPDATE call SET state = ?, {_ENDING} WHERE seq = ? AND id = ? 
 
 REBOOK: Final = f"UPDATE call SET state = ?, {_ENDING} WHERE seq = ?"  # noqa: S608  constant names
 
-BOOK_WINDOW: Final = """UPDATE budget_window SET held = held - ?, spent = spent + ?, cost = cost + ?
-WHERE id = ?"""
+BOOK_WINDOW: Final = """UPDATE budget_window SET held = held - ?1, spent = spent + ?2, cost = cost + ?3,
+  alert_at = CASE WHEN ?2 > 0 AND spent + ?2 >= alert_at THEN alert_due(id) ELSE alert_at END WHERE id = ?4"""
+"""`alert_due` is a function of the connection: it remembers the window until the commit (see `posting`)."""
 
 _SUMS: Final = """calls = calls + excluded.calls, errors = errors + excluded.errors,
   input = input + excluded.input, cached = cached + excluded.cached, output = output + excluded.output,
   cost = cost + excluded.cost, counted = counted + excluded.counted,
-  unpriced = unpriced + excluded.unpriced, estimated = estimated + excluded.estimated"""
+  unpriced = unpriced + excluded.unpriced, estimated = estimated + excluded.estimated,
+  partial = partial + excluded.partial"""
 
-DAY_SUMS: Final = f"""INSERT INTO day_sum (day, account, context, operation, provider, model,
-  calls, errors, input, cached, output, cost, counted, unpriced, estimated)
-VALUES (?1, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15),
-  (?1, ?2, ?3, 0, 0, 0, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
-ON CONFLICT (day, account, context, operation, provider, model) DO UPDATE SET {_SUMS}"""  # noqa: S608  constant names
+_DAY_SUM: Final = """INSERT INTO day_sum (day, account, context, operation, provider, model,
+  calls, errors, input, cached, output, cost, counted, unpriced, estimated, partial)"""
+_ADDED: Final = f"""
+ON CONFLICT (day, account, context, operation, provider, model) DO UPDATE SET {_SUMS}"""
+
+DAY_SUM: Final = f"{_DAY_SUM} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?){_ADDED}"
+"""Of one of the two rollups."""
+
+DAY_SUMS: Final = f"""{_DAY_SUM}
+VALUES (?1, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16),
+  (?1, ?2, ?3, 0, 0, 0, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16){_ADDED}"""

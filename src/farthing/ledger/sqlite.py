@@ -7,18 +7,22 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 from farthing.errors import FarthingError, LedgerError, TransactionConflict
-from farthing.ledger import booking, holding, sql, standing
-from farthing.ledger.codes import clean
+from farthing.ledger import booking, holding, refusals, sql, standing
 from farthing.ledger.connection import Connections
+from farthing.ledger.corrections import Corrections
+from farthing.ledger.group import Group, concerns_all, needs_full
+from farthing.ledger.jobs import Jobs
 from farthing.ledger.keys import Keys
-from farthing.ledger.names import ACCOUNT, MODEL, Names
+from farthing.ledger.names import Names
+from farthing.ledger.outbox import SqliteOutbox
 from farthing.ledger.owner import Owner
-from farthing.ledger.questions import Questions
+from farthing.ledger.prices import Prices
 from farthing.ledger.store import (
     Clock,
+    Durability,
     Ending,
     Entry,
     Grant,
@@ -29,7 +33,10 @@ from farthing.ledger.store import (
     Stale,
     StandingBudget,
 )
+from farthing.ledger.taking_in import TakingIn
+from farthing.ledger.upkeep import Upkeep
 from farthing.ledger.windows import Windows
+from farthing.ledger.writer import Operation, Writer
 from farthing.records import Budget
 
 __all__ = ["SqliteLedger"]
@@ -39,31 +46,16 @@ _BATCH: Final = 500
 _T = TypeVar("_T")
 
 
-class _Apart(Exception):
-    """A write of several has to be taken back, which it can only be on its own."""
-
-
-def _needs_full(write: Reservation | Ending) -> bool:
-    """Whether a commit must survive a power cut in `safe`: what reserves money, and what overruns it."""
-    if isinstance(write, Reservation):
-        return write.hi > 0 and bool(write.bounds)
-    grant, end, void = write
-    return bool(grant.lines) and not void and end.counted > grant.held
-
-
-def _is_of_all(error: object) -> bool:
-    """Whether a write failed as any other would now: the ledger is locked, full or moved."""
-    return isinstance(error, LedgerError) and type(error) is not LedgerError
-
-
-class SqliteLedger(Questions):
+class SqliteLedger(Group, Jobs, Prices, Corrections, TakingIn, Upkeep):
     """See `farthing.ledger.store.Ledger`. Threads share one; each process opens its own."""
 
+    _connected_by: type[Connections] = Connections
+
     def __init__(
-        self, where: str, *, clock: Clock, durability: Literal["safe", "fast"], timeout: float
+        self, where: str, *, clock: Clock, durability: Durability, timeout: float
     ) -> None:
         self.where = where
-        self.durability = durability
+        self.durability: Durability = durability
         self._clock = clock
         self._names = Names()
         self._windows = Windows()
@@ -72,7 +64,9 @@ class SqliteLedger(Questions):
         self._owner = Owner()
         self._orphans: deque[str] = deque()
         self._voiding: list[str] = []
-        self._connections = Connections(where, timeout=timeout, ready=self._on_open)
+        self._connections = self._connected_by(where, timeout=timeout, ready=self._on_open)
+        self._writer = Writer(self._connections, self)
+        self.outbox = SqliteOutbox(self._connections, self._write, clock)
         self._connections.on_commit = self._on_commit
         self._connections.on_rollback = self._on_rollback
         self._connections.open()
@@ -81,7 +75,7 @@ class SqliteLedger(Questions):
 
     def reserve(self, wanted: Reservation) -> Grant | Short | Stale:
         try:
-            return self._write(self._reserve, wanted, full=_needs_full(wanted))
+            return self._write(self._reserve, wanted, full=needs_full(wanted))
         except Exception:
             raise
         except BaseException:
@@ -91,41 +85,9 @@ class SqliteLedger(Questions):
 
     def settle(self, grant: Grant, end: Settlement, *, void: bool = False) -> bool:
         ending = (grant, end, void)
-        settled = self._write(self._settle, ending, full=_needs_full(ending))
+        settled = self._write(self._settle, ending, full=needs_full(ending))
         self._owner.ended(grant.reservation.id)
         return settled
-
-    def together(
-        self, writes: Sequence[Reservation | Ending]
-    ) -> Sequence[Grant | Short | Stale | bool | BaseException]:
-        answers: list[Any]
-        full = any(_needs_full(write) for write in writes)
-        try:
-            answers = self._write(self._do_all, writes, full=full)
-        except Exception as error:  # noqa: BLE001  of one, which is found, or of all
-            if _is_of_all(error):
-                return [error] * len(writes)
-            answers = []
-            for write in writes:
-                stopped = bool(answers) and _is_of_all(answers[-1])
-                answers.append(answers[-1] if stopped else self._do_alone(write))
-            return answers
-        except BaseException:
-            self._orphans.extend(write.id for write in writes if isinstance(write, Reservation))
-            raise
-        for write in writes:
-            if not isinstance(write, Reservation):
-                self._owner.ended(write[0].reservation.id)
-        return answers
-
-    def _do_alone(self, write: Reservation | Ending) -> Grant | Short | Stale | bool | Exception:
-        try:
-            if isinstance(write, Reservation):
-                return self.reserve(write)
-            grant, end, void = write
-            return self.settle(grant, end, void=void)
-        except Exception as error:  # noqa: BLE001  it is the answer
-            return error
 
     def give_up(self, call_id: str) -> None:
         self._orphans.append(call_id)
@@ -146,7 +108,7 @@ class SqliteLedger(Questions):
             try:
                 answers += self._write(self._record_batch, batch, full=True)
             except (LedgerError, ValueError) as error:
-                if _is_of_all(error):
+                if concerns_all(error):
                     raise
                 answers += [self._record_alone(entry) for entry in batch]
         return answers
@@ -158,7 +120,8 @@ class SqliteLedger(Questions):
             return error
 
     def refused(self, *, day_ns: int, account: str, model: str, budget: str, reason: str) -> None:
-        self._write(self._refused, (day_ns, account, model, budget, reason), full=False)
+        refusal = (day_ns // booking.DAY, account, model, budget, reason)
+        self._write(lambda conn, _: refusals.count(conn, self._names, refusal), None, full=False)
 
     def expire(self, now_ns: int) -> int:
         booked = 0
@@ -190,9 +153,10 @@ class SqliteLedger(Questions):
         return self._write(self._change, lambda conn, now: standing.release(conn, name, now), full=True)
 
     def writing_here(self) -> bool:
-        return self._connections.writing_here()
+        return self._writer.writing_here()
 
     def close(self) -> None:
+        self._writer.stop()
         self._connections.close(self._farewell)
 
     # The process
@@ -200,6 +164,10 @@ class SqliteLedger(Questions):
     def in_place(self) -> bool:
         """False if the file under the path is not the one that was opened."""
         return self._connections.in_place()
+
+    def write_alone(self) -> None:
+        """Have each thread write for itself from now on."""
+        self._writer.stop()
 
     def before_fork(self) -> bool:
         return self._connections.before_fork()
@@ -209,16 +177,28 @@ class SqliteLedger(Questions):
 
     def after_fork_in_child(self) -> None:
         self._connections.after_fork_in_child()
+        self._writer.after_fork_in_child()
 
     # Inside a transaction
 
     def _write(self, operation: Callable[[sqlite3.Connection, Any], _T], argument: Any, *, full: bool) -> _T:
         """Every write passes here."""
-        return self._connections.write(operation, argument, full=full and self.durability == "safe")
+        durability = self.durability
+        full = durability == "strict" or (full and durability == "safe")
+        return self._writer.write(operation, argument, full=full)
+
+    @staticmethod
+    def can_be_grouped(operation: Operation) -> bool:
+        return getattr(operation, "__func__", None) in _GROUPED
+
+    def abandoned(self, argument: object) -> Operation:
+        writes = argument if isinstance(argument, list) else [argument]
+        self._orphans.extend(write.id for write in writes if isinstance(write, Reservation))
+        return self._void_orphans
 
     def _reserve(self, conn: sqlite3.Connection, want: Reservation) -> Grant | Short | Stale:
         answer = self._hold(conn, want)
-        if type(answer) is not Grant:
+        if type(answer) is not Grant and not (type(answer) is Stale and answer.changed):
             self._connections.cancel(conn)
         return answer
 
@@ -234,7 +214,7 @@ class SqliteLedger(Questions):
         # The insert finds out whether the budgets have changed; before a window is made it must be known.
         taken = holding.known_places(self._windows, want)
         if taken is None:
-            if stale := self._stale(conn, want):
+            if stale := self._stale(conn, want) or self._redefined(conn, want, now):
                 return stale
             taken = holding.places(conn, self._windows, want)
         held = holding.hold(conn, want, taken) if taken else want.hi
@@ -281,20 +261,12 @@ class SqliteLedger(Questions):
             self._reload(conn)
         return Stale(epoch)
 
-    def _do_all(
-        self, conn: sqlite3.Connection, writes: Sequence[Reservation | Ending]
-    ) -> list[Grant | Short | Stale | bool]:
-        answers: list[Grant | Short | Stale | bool] = []
-        for write in writes:
-            if not isinstance(write, Reservation):
-                answers.append(self._settle(conn, write))
-                continue
-            before = conn.total_changes
-            answer = self._hold(conn, write)
-            if type(answer) is not Grant and conn.total_changes != before:
-                raise _Apart
-            answers.append(answer)
-        return answers
+    def _redefined(self, conn: sqlite3.Connection, want: Reservation, now: int) -> Stale | None:
+        """The answer to a call that gives an attached budget other rules: what was written stands."""
+        if not holding.redefines(conn, self._windows, want, now):
+            return None
+        self._reload(conn)
+        return Stale(self._standing.epoch, changed=True)
 
     def _settle(self, conn: sqlite3.Connection, ending: Ending) -> bool:
         grant, end, void = ending
@@ -329,20 +301,6 @@ class SqliteLedger(Questions):
                 answers.append(conflict)
         return answers
 
-    def _refused(self, conn: sqlite3.Connection, refusal: tuple[int, str, str, str, str]) -> None:
-        day_ns, account, model, budget, reason = refusal
-        conn.execute(
-            "INSERT INTO refusal (day, account, model, budget, reason, calls) VALUES (?, ?, ?, ?, ?, 1)"
-            " ON CONFLICT (day, account, model, budget, reason) DO UPDATE SET calls = calls + 1",
-            (
-                day_ns // booking.DAY,
-                self._names.name(conn, ACCOUNT, account),
-                self._names.name(conn, MODEL, model),
-                clean(budget),
-                clean(reason),
-            ),
-        )
-
     def _expire(self, conn: sqlite3.Connection, now: int) -> int:
         return booking.expire(conn, now, _BATCH)
 
@@ -362,6 +320,8 @@ class SqliteLedger(Questions):
     def _void_orphans(self, conn: sqlite3.Connection, _: None = None) -> None:
         while self._orphans:
             call_id = self._orphans.popleft()
+            if not self._owner.may_have(call_id):
+                continue  # it may still be reserved, by this very transaction, and is then given up once more
             self._voiding.append(call_id)
             seq = self._owner.open_key(conn, call_id)
             if seq is not None:
@@ -378,14 +338,20 @@ class SqliteLedger(Questions):
         self._names.keep()
         self._windows.keep()
         self._owner.keep()
+        self.outbox.keep()
         if self._voiding:
             for call_id in self._voiding:
                 self._owner.ended(call_id)
             self._voiding.clear()
 
-    def _on_rollback(self) -> None:
+    def _forget(self) -> None:
+        """What was written is taken back: what is remembered of it is not there."""
         self._names.forget()
         self._windows.forget()
+
+    def _on_rollback(self) -> None:
+        self._forget()
+        self.outbox.forget()
         self._orphans.extend(self._voiding)
         self._voiding.clear()
         self._owner.forget()
@@ -393,3 +359,6 @@ class SqliteLedger(Questions):
     def _farewell(self, conn: sqlite3.Connection) -> None:
         self._void_orphans(conn)
         self._owner.leave(conn)
+
+
+_GROUPED: Final = frozenset({SqliteLedger._reserve, SqliteLedger._settle})  # noqa: SLF001  its own

@@ -6,6 +6,8 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from farthing.catalog import UserPrice
+from farthing.ledger import prices
 from farthing.ledger.codes import budget_from_json, budget_to_json, clean
 from farthing.ledger.keys import key_at, started_ns
 from farthing.ledger.seeding import Dims, seed
@@ -15,12 +17,15 @@ from farthing.limits import window_at
 from farthing.money import usd
 from farthing.records import Budget
 
-__all__ = ["Standing", "release", "remove", "write"]
+__all__ = ["Standing", "redefine", "release", "remove", "write"]
 
 _DECLARED: Final = ("code", "config")
 
 _NOT_COUNTED: Final = ("limit", "alerts", "fallback", "wait")
 """What may change without changing which calls a window counts, and at what amount."""
+
+_BEFORE_ALL: Final = 2**40
+"""Nanoseconds before 1970, and more than there are windows."""
 
 _FIND: Final = """SELECT id, rules, origin, pinned, declared, removed FROM budget
 WHERE attached = 0 AND name = ?"""
@@ -31,10 +36,11 @@ WHERE b.attached = 0 AND b.removed IS NULL ORDER BY b.id"""
 
 @dataclass(slots=True)
 class Standing:
-    """What was last read of them."""
+    """What was last read of them, and of the stored prices, which the same epoch tells of."""
 
     epoch: int = 0
     budgets: tuple[StandingBudget, ...] = field(default=())
+    prices: tuple[UserPrice, ...] = field(default=())
 
     def read(self, conn: sqlite3.Connection) -> None:
         epoch = conn.execute("SELECT number FROM meta WHERE key = 'budget_epoch'").fetchone()[0]
@@ -42,6 +48,9 @@ class Standing:
             StandingBudget(budget=budget_from_json(rules), origin=origin, pinned=bool(pinned))
             for rules, origin, pinned in conn.execute(_ALL)
         )
+        stored = prices.read(conn)
+        if stored != self.prices:  # the same object says that nothing has changed
+            self.prices = stored
         self.epoch = epoch
 
 
@@ -106,13 +115,28 @@ def remove(conn: sqlite3.Connection, name: str, now: int) -> bool:
 def _apply(conn: sqlite3.Connection, number: int, budget: Budget, old: Budget | None, now: int) -> None:
     if old is not None and _counts(old) == _counts(budget):
         conn.execute(
-            "UPDATE budget_window SET limit_nano = ? WHERE budget = ? AND (ends IS NULL OR ends > ?)",
+            "UPDATE budget_window SET limit_nano = ?, alert_at = 0"
+            " WHERE budget = ? AND (ends IS NULL OR ends > ?)",
             (budget.limit_nano, number, now),
         )
         return
     _close(conn, number, now)
     conn.execute("UPDATE budget SET since = ? WHERE id = ?", (now, number))
     _open(conn, number, budget, now)
+
+
+def redefine(conn: sqlite3.Connection, number: int, budget: Budget, now: int) -> None:
+    """Give an attached budget (by its row) other rules. The windows that follow are made when calls ask, from
+    the calls of those before: also of one that begins only now, which is put where no call can be."""
+    conn.execute(
+        "UPDATE budget_window SET starts = id - ?1, ends = id - ?1 + 1 WHERE budget = ?2 AND starts >= ?3",
+        (_BEFORE_ALL, number, now),
+    )
+    _close(conn, number, now)
+    conn.execute(
+        "UPDATE budget SET rules = ?, since = ? WHERE id = ?", (budget_to_json(budget), now, number)
+    )
+    _changed(conn)
 
 
 def _counts(budget: Budget) -> dict[str, Any]:

@@ -11,9 +11,17 @@ held = sum of the amounts of its pending lines; and the rollups by day equal the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from farthing.ledger.alerting import Alerting
+from farthing.ledger.amending import Amending
+from farthing.ledger.figures import Totals, WindowRow
+from farthing.ledger.keeping import Keeping
+from farthing.ledger.margins import Margins
+from farthing.ledger.parking import Parking
+from farthing.ledger.pricestore import PriceStore
+from farthing.ledger.spilled import Spills
 from farthing.records import Budget, Rates, Usage
 
 __all__ = [
@@ -34,7 +42,7 @@ __all__ = [
 ]
 
 Origin = Literal["code", "cli", "http", "config"]
-Durability = Literal["safe", "fast"]
+Durability = Literal["safe", "fast", "strict"]
 
 
 class Clock(Protocol):
@@ -88,9 +96,8 @@ class Reservation:
             unpriced.
         epoch: of the standing budgets it was matched against (see `Ledger.standing`).
         bounds: every budget that binds it, standing and attached.
-        model: canonical name of the requested model.
-        rates: what it is expected to be priced with.
-        input_tokens: expected.
+        model: canonical name of the requested model, whose `rates` it is expected to be priced with.
+        input_tokens: expected; `counted_input` the same if all of it shows, to be compared with the bill.
     """
 
     id: str
@@ -114,6 +121,7 @@ class Reservation:
     transaction_id: str | None = None
     fallback_from: str | None = None
     flags: Sequence[str] = ()
+    counted_input: int | None = None
 
 
 @dataclass(slots=True)
@@ -139,9 +147,10 @@ class Short:
 
 @dataclass(slots=True)
 class Stale:
-    """The standing budgets have changed since `Reservation.epoch`: match anew. Nothing was written."""
+    """Budgets are others than at `Reservation.epoch`, by this very reserve if `changed`: match anew."""
 
     epoch: int
+    changed: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -202,39 +211,7 @@ class StandingBudget:
     pinned: bool = False  # set at run time over a declaration in code; holds until released
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowRow:
-    """One window of one budget as stored. `ends_ns` is None where it does not end by itself."""
-
-    budget: str
-    attached: bool
-    key: str
-    starts_ns: int
-    ends_ns: int | None
-    limit: int
-    spent: int
-    held: int
-    cost: int  # of the calls in it: `spent` less this is the uncertain part
-
-
-@dataclass(slots=True, kw_only=True)
-class Totals:
-    """Sums over finished calls; `group` are the values grouped by, in order."""
-
-    group: tuple[str | None, ...] = ()
-    calls: int = 0
-    errors: int = 0
-    input_tokens: int = 0
-    cached_tokens: int = 0
-    output_tokens: int = 0
-    cost: int = 0
-    counted: int = 0
-    unpriced: int = 0
-    estimated: int = 0
-    usage: Usage | None = field(default=None)
-
-
-class Ledger(Protocol):
+class Ledger(Alerting, Amending, Keeping, Margins, Parking, PriceStore, Spills, Protocol):
     """A store. Every verb is atomic: all of it is committed, or an error is raised and nothing is.
 
     Usable from any thread. All raise `LedgerError` (or a subclass) where the store cannot be used,
@@ -265,7 +242,8 @@ class Ledger(Protocol):
 
         Its windows give back the hold and are charged `counted` (`cost` where the window charges the
         expected). Never refused, also past a limit. A call that has been expired meanwhile, or was booked
-        as unknown, takes the true figures instead. Returns False if it was posted or voided before.
+        as unknown, takes the true figures instead. Returns False if it was posted, voided or
+        corrected before.
         """
         ...
 
@@ -301,7 +279,8 @@ class Ledger(Protocol):
         ...
 
     def expire(self, now_ns: int) -> int:
-        """Book every pending call whose owner's lease has ended before `now_ns`; returns how many."""
+        """Book every pending call whose owner's lease, or whose own limit, has ended before `now_ns`; returns
+        how many."""
         ...
 
     def renew(self, now_ns: int) -> None:
@@ -331,7 +310,9 @@ class Ledger(Protocol):
 
     def room(self, bounds: Sequence[Bound], at_ns: int) -> list[tuple[Bound, int]]:
         """What each of these windows has left; a window that does not exist yet has its whole limit."""
-        ...
+
+    def look(self, bounds: Sequence[Bound], at_ns: int) -> list[Short]:
+        """How each of these windows stands, too short or not, in the same order."""
 
     def call(self, call_id: str) -> dict[str, Any] | None:
         """The row of the view `calls` with this id, with its stored rates as `rates` (JSON text)."""

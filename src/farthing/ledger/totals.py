@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Final
 
-from farthing.ledger.codes import CONTEXT, OPERATION, USAGE_SOURCE, clean
+from farthing.errors import LedgerError
+from farthing.ledger.codes import CONTEXT, CORRECTED, COST_SOURCE, LOST, OPERATION, USAGE_SOURCE, clean
 from farthing.ledger.keys import DAY, bound
 from farthing.ledger.names import ACCOUNT, MODEL, PROVIDER
 from farthing.ledger.store import Totals
 from farthing.records import CONTEXTS, OPERATIONS, OUTCOMES
 
-__all__ = ["DIMENSIONS", "ROW_SUMS", "totals"]
+__all__ = ["DIMENSIONS", "ROW_SUMS", "SUMS", "totals"]
 
 _DAY: Final = 86_400 * 10**9
 _FAR: Final = 2**63 - 1
@@ -27,14 +28,19 @@ _OF_MODEL: Final = frozenset({"day", "context", "operation", "provider", "model"
 _OF_ACCOUNT: Final = frozenset({"day", "account", "context"})
 _KINDS: Final = {"account": ACCOUNT, "provider": PROVIDER, "model": MODEL}
 _WORDS: Final[dict[str, tuple[str, ...]]] = {"context": CONTEXTS, "operation": OPERATIONS}
-_SUMS: Final = ("calls", "errors", "input", "cached", "output", "cost", "counted", "unpriced", "estimated")
+SUMS: Final = (
+    "calls", "errors", "input", "cached", "output", "cost", "counted", "unpriced", "estimated", "partial"
+)  # fmt: skip
+"""What is summed: the columns of `day_sum`."""
 
 _ERROR: Final = OUTCOMES.index("error")
 
 ROW_SUMS: Final = f"""1 AS calls, outcome = {_ERROR} AS errors, coalesce(input, 0) AS input,
   coalesce(cached, 0) AS cached, coalesce(output, 0) AS output, coalesce(cost, 0) AS cost,
   counted, cost IS NULL AND outcome <> {_ERROR} AS unpriced,
-  usage_source = {USAGE_SOURCE["estimated"]} AND outcome <> {_ERROR} AS estimated"""
+  (usage_source = {USAGE_SOURCE["estimated"]} OR flags & {LOST}) AND flags & {CORRECTED} = 0
+    AND outcome <> {_ERROR} AS estimated,
+  cost_source = {COST_SOURCE["partial"]} AS partial"""
 """What a finished row of `call` adds to the totals; the same as `booking.sums_of`."""
 
 _ROW_DIMENSION: Final = {"day": f"seq / {DAY} AS day", "provider": "coalesce(provider, 0) AS provider"}
@@ -53,10 +59,11 @@ def totals(
             raise ValueError(f"totals know {', '.join(DIMENSIONS)}; got {name!r}")
     needed = tuple(dict.fromkeys((*by, *where)))
     parts, values = _parts(needed, 0 if start is None else start, _FAR if end is None else end)
+    _refuse_pruned(conn, needed, parts, values)
     if not parts:
         return [] if by else [Totals()]
     terms, filters = _filters(where)
-    sums = ", ".join(f"sum({name})" for name in _SUMS)
+    sums = ", ".join(f"sum({name})" for name in SUMS)
     groups = ", ".join(by)
     statement = (
         f"SELECT {groups + ', ' if by else ''}{sums} FROM ({' UNION ALL '.join(parts)}){terms}"  # noqa: S608  names of DIMENSIONS only
@@ -79,9 +86,26 @@ def totals(
                 counted=numbers[6],
                 unpriced=numbers[7],
                 estimated=numbers[8],
+                partial=numbers[9],
             )
         )
     return answers
+
+
+def _refuse_pruned(
+    conn: sqlite3.Connection, needed: Sequence[str], parts: Sequence[str], values: Sequence[int]
+) -> None:
+    """Sums of rows that are not there any more would be too small, and not say so."""
+    pruned = conn.execute("SELECT number FROM meta WHERE key = 'pruned_before'").fetchone()
+    if pruned is None:
+        return
+    for place, part in enumerate(parts):
+        if " FROM call " in part and values[2 * place] < pruned[0] * DAY:
+            day = (date(1970, 1, 1) + timedelta(days=pruned[0])).isoformat()
+            raise LedgerError(
+                f"Calls before {day} were pruned: of those days there are sums by model and by account, for "
+                f"whole days in UTC. For {', '.join(needed) or 'a part of a day'} ask from {day} on."
+            )
 
 
 def _parts(needed: tuple[str, ...], start: int, end: int) -> tuple[list[str], list[int]]:
@@ -94,7 +118,7 @@ def _parts(needed: tuple[str, ...], start: int, end: int) -> tuple[list[str], li
     first, after = -(-start // _DAY), end // _DAY
     if rollup is None or first >= after:
         return ([_rows_part(needed)], [bound(start), bound(end)]) if start < end else ([], [])
-    columns = ", ".join((*needed, *_SUMS))
+    columns = ", ".join((*needed, *SUMS))
     parts = [f"SELECT {columns} FROM {rollup} WHERE day >= ? AND day < ?"]  # noqa: S608  constant names
     values = [first, after]
     for low, high in ((start, first * _DAY), (after * _DAY, end)):

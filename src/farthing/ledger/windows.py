@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from farthing.errors import LedgerError
-from farthing.ledger.codes import budget_to_json, clean
+from farthing.ledger.attached import Given, inherit, same_rules
+from farthing.ledger.codes import budget_from_json, budget_to_json, clean
 from farthing.ledger.seeding import FOREVER, Dims, seed
 from farthing.ledger.store import Bound
 from farthing.limits import Window, window_at
@@ -56,15 +57,19 @@ class Windows:
 
     def __init__(self) -> None:
         self._places: dict[tuple[str, bool, str], Place] = {}
+        self._rules: dict[tuple[str, bool, str], Budget] = {}  # by which attached ones were found
+        self._given = Given()
         self._fresh: list[tuple[str, bool, str]] = []
 
     def keep(self) -> None:
         """The transaction was committed."""
+        self._given.keep()
         if self._fresh:
             self._fresh.clear()
 
     def forget(self) -> None:
         """The transaction was rolled back."""
+        self._given.forget()
         for key in self._fresh:
             self._places.pop(key, None)
         self._fresh.clear()
@@ -76,37 +81,55 @@ class Windows:
 
     def known(self, bound: Bound, at: int) -> Place | None:
         """The window of `bound` at an instant, if it is remembered."""
-        place = self._places.get((bound.identity, bound.attached, bound.key))
-        return place if place is not None and place[1] <= at < place[2] else None
+        key = (bound.identity, bound.attached, bound.key)
+        place = self._places.get(key)
+        if place is None or not place[1] <= at < place[2]:
+            return None
+        if bound.attached:
+            rules = self._rules[key]
+            if rules is not bound.budget and not same_rules(rules, bound.budget):
+                return None
+        return place
+
+    def redefined(self, conn: sqlite3.Connection, bounds: Sequence[Bound]) -> list[tuple[int, Budget]]:
+        """The attached budgets (by their rows) to which these bounds give other rules than they have."""
+        return self._given.changed(conn, bounds)
 
     def find(self, conn: sqlite3.Connection, bound: Bound, at: int) -> Place:
         """The window of `bound` at an instant, made if need be."""
         if place := self.known(bound, at):
             return place
         key = (bound.identity, bound.attached, bound.key)
-        budget, since = _budget_row(conn, bound)
-        place = _stored_or_made(conn, bound, budget, since, at)
+        budget, since, rules = _budget_row(conn, bound)
+        place = _stored_or_made(conn, bound, budget, since, rules, at)
         if place.ends > since:  # not one that ended because the rules changed: see `counted_at`
             if len(self._places) >= _MOST:
                 self._places.clear()
+                self._rules.clear()
             self._places[key] = place
+            if bound.attached:
+                self._rules[key] = bound.budget
             self._fresh.append(key)
         return place
 
 
-def _stored_or_made(conn: sqlite3.Connection, bound: Bound, budget: int, since: int, at: int) -> Place:
+def _stored_or_made(  # noqa: PLR0917  one caller
+    conn: sqlite3.Connection, bound: Bound, budget: int, since: int, rules: Budget, at: int
+) -> Place:
     key = clean(bound.key) or ""
-    counted = counted_at(bound.budget, since, at)
-    if place := place_of(conn, budget, key, bound.budget.period, counted):
+    counted = counted_at(rules, since, at)
+    if place := place_of(conn, budget, key, rules.period, counted):
         if place.starts > at and place.ends == FOREVER and conn.execute(_LOWER, (place.id, at)).rowcount:
             place = place._replace(starts=at)
         return place
-    period = window_at(bound.budget, counted)
+    period = window_at(rules, counted)
     starts, ends = between(conn, budget, key, period, counted)
-    expected = bound.budget.charges_expected
+    expected = rules.charges_expected
     made = conn.execute(_MAKE, (budget, key, starts, ends, expected, bound.limit)).lastrowid
     assert made is not None  # noqa: S101  an INSERT has one
-    if not bound.attached and period.ends_ns is not None and period.ends_ns <= since:
+    if bound.attached and since and (period.ends_ns is None or period.starts_ns <= since):
+        inherit(conn, budget, rules, key, made, period)
+    elif not bound.attached and period.ends_ns is not None and period.ends_ns <= since:
         # A period that was over before the budget was stored: nothing in it has been counted yet.
         seed(conn, bound.budget, {key: made}, Dims.read(conn, starts, period.ends_ns))
     return Place(made, starts, FOREVER if ends is None else ends, expected)
@@ -147,13 +170,14 @@ def between(
     return starts, ends
 
 
-def _budget_row(conn: sqlite3.Connection, bound: Bound) -> tuple[int, int]:
+def _budget_row(conn: sqlite3.Connection, bound: Bound) -> tuple[int, int, Budget]:
+    """Its row, since when its rules stand, and the rules."""
     name = clean(bound.identity)
     row: Sequence[Any] | None = conn.execute(
-        "SELECT id, since FROM budget WHERE attached = ? AND name = ?", (bound.attached, name)
+        "SELECT id, since, rules FROM budget WHERE attached = ? AND name = ?", (bound.attached, name)
     ).fetchone()
     if row is not None:
-        return row[0], row[1]
+        return row[0], row[1], budget_from_json(row[2]) if bound.attached and row[1] else bound.budget
     if not bound.attached:
         raise LedgerError(f"There is no standing budget {bound.identity!r} in the ledger.")
     made = conn.execute(
@@ -161,4 +185,4 @@ def _budget_row(conn: sqlite3.Connection, bound: Bound) -> tuple[int, int]:
         (name, budget_to_json(bound.budget)),
     ).lastrowid
     assert made is not None  # noqa: S101  an INSERT has one
-    return made, 0
+    return made, 0, bound.budget

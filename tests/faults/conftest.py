@@ -1,0 +1,16 @@
+"""What the tests of a broken world share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from farthing.testing import FakeProvider
+from faults.world import USAGE
+
+
+@pytest.fixture
+def provider() -> Iterator[FakeProvider]:
+    with FakeProvider(usage=USAGE) as fake:
+        yield fake
