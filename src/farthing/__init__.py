@@ -12,39 +12,39 @@ if TYPE_CHECKING:
     from farthing.errors import (
         FarthingError, InsufficientCredits, InvalidBudget, InvalidUsage, LedgerCorrupt, LedgerError,
         LedgerFull, LedgerLocked, LedgerMoved, LedgerTooNew, Refused, TransactionConflict, Unbounded,
-        Unmeterable, UnpricedModel,
+        UnknownCall, Unmeterable, UnpricedModel,
     )
     from farthing.intercept import Scope
     from farthing.meter.default import (
-        acan_afford, areserve, arecord, budget, budgets, can_afford, cheapest, configure, cost_of,
-        default_meter, estimate, instrument, receipt, record, remove_budget, reports, reserve, scope,
-        set_budget, track_usage, uninstrument, unwrap, using, wrap,
+        acan_afford, acorrect, areserve, arecord, budget, budgets, can_afford, cheapest, configure,
+        correct, cost_of, default_meter, estimate, instrument, receipt, record, remove_budget, reports,
+        reserve, scope, set_budget, track_usage, uninstrument, unwrap, using, wrap,
     )
     from farthing.meter.meter import Meter
-    from farthing.records import (
-        Affordability, Budget, Candidate, Cost, CostLine, Estimate, Rates, Receipt, Usage,
-    )
+    from farthing.records import Affordability, Alert, Budget, Candidate, Cost, CostLine, Estimate
+    from farthing.records import Rates, Receipt, Usage
 
 _ROOMS = {
     "farthing.catalog": "UserPrice",
     "farthing.engine": "Hold",
     "farthing.errors": "FarthingError InsufficientCredits InvalidBudget InvalidUsage LedgerCorrupt "
         "LedgerError LedgerFull LedgerLocked LedgerMoved LedgerTooNew Refused TransactionConflict Unbounded "
-        "Unmeterable UnpricedModel",
+        "UnknownCall Unmeterable UnpricedModel",
     "farthing.intercept": "Scope",
     "farthing.meter.meter": "Meter",
-    "farthing.records": "Affordability Budget Candidate Cost CostLine Estimate Rates Receipt Usage",
+    "farthing.records": "Affordability Alert Budget Candidate Cost CostLine Estimate Rates Receipt Usage",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}  # others: meter.default
 
 __all__ = [
-    "Affordability", "Budget", "Candidate", "Cost", "CostLine", "Estimate", "FarthingError", "Hold",
+    "Affordability", "Alert", "Budget", "Candidate", "Cost", "CostLine", "Estimate", "FarthingError", "Hold",
     "InsufficientCredits", "InvalidBudget", "InvalidUsage", "LedgerCorrupt", "LedgerError", "LedgerFull",
     "LedgerLocked", "LedgerMoved", "LedgerTooNew", "Meter", "Rates", "Receipt", "Refused", "Scope",
-    "TransactionConflict", "Unbounded", "Unmeterable", "UnpricedModel", "Usage", "UserPrice", "acan_afford",
-    "arecord", "areserve", "budget", "budgets", "can_afford", "cheapest", "configure", "cost_of",
-    "default_meter", "estimate", "instrument", "receipt", "record", "remove_budget", "reports", "reserve",
-    "scope", "set_budget", "track_usage", "uninstrument", "unwrap", "using", "wrap",
+    "TransactionConflict", "Unbounded", "UnknownCall", "Unmeterable", "UnpricedModel", "Usage", "UserPrice",
+    "acan_afford", "acorrect", "arecord", "areserve", "budget", "budgets", "can_afford", "cheapest",
+    "configure", "correct", "cost_of", "default_meter", "estimate", "instrument", "receipt", "record",
+    "remove_budget", "reports", "reserve", "scope", "set_budget", "track_usage", "uninstrument", "unwrap",
+    "using", "wrap",
 ]
 
 

@@ -7,6 +7,7 @@
     |   +-- Unbounded                its cost has no upper bound and a hard budget binds it
     |   +-- Unmeterable              it goes a way that cannot be metered
     +-- TransactionConflict          the same transaction_id with other content
+    +-- UnknownCall  (LookupError)   there is no finished call with this id
     +-- InvalidBudget  (ValueError)  a limit, period or filter that makes no sense
     +-- InvalidUsage   (ValueError)  counts that cannot be
     +-- LedgerError                  the ledger cannot be used
@@ -41,6 +42,7 @@ __all__ = [
     "Refused",
     "TransactionConflict",
     "Unbounded",
+    "UnknownCall",
     "Unmeterable",
     "UnpricedModel",
 ]
@@ -169,6 +171,10 @@ class Unmeterable(Refused):
 
 class TransactionConflict(FarthingError):
     """This `transaction_id` was recorded before with other content."""
+
+
+class UnknownCall(FarthingError, LookupError):
+    """There is no finished call with this id in the ledger."""
 
 
 class InvalidBudget(FarthingError, ValueError):

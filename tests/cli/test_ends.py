@@ -93,7 +93,7 @@ def test_the_version_is_that_of_the_package():
         (["report", "--since", "2026-11-21T08:00"], "'2026-11-21T08:00' has no time zone"),
         (["calls", "--limit", "0"], "0 is not in the range"),
         (["calls", "--limit", "x"], "'x' is not a valid integer"),
-        (["prices", "show"], "Missing argument 'MODEL'"),
+        (["prices", "set"], "Missing argument 'MODEL'"),
         (["prices", "show", "gpt-4o", "--at", "now"], "'now' is no date"),
     ],
 )

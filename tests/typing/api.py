@@ -23,7 +23,7 @@ from farthing import (
     Scope,
     Usage,
 )
-from farthing.answers import BudgetState, Spend, Summary
+from farthing.answers import BudgetState, Corrected, Spend, Summary
 from farthing.testing import FakeClock, FakeIds, FakeProvider
 
 # -- clients keep their type -------------------------------------------------------------------------
@@ -162,6 +162,7 @@ async def ascopes() -> None:
         assert_type(run, Scope)
     assert_type(await farthing.acan_afford(model="gpt-4o"), Affordability)
     assert_type(await farthing.arecord(model="gpt-4o", usage={"input_tokens": 1}), Receipt)
+    assert_type(await farthing.acorrect("id", void=True, reason="not billed"), Receipt)
     assert_type(await farthing.areserve(model="gpt-4o", amount="0.5"), Hold)
     await meter.aclose()
 
@@ -171,6 +172,11 @@ def reports() -> None:
     assert_type(meter.reports.top(n=3)[0].cost, Decimal | None)
     assert_type(farthing.reports.summary(), Summary)
     assert_type(farthing.reports.budgets(), list[BudgetState])
+    assert_type(farthing.correct("id", cost="0.1", reason="the invoice"), Receipt)
+    assert_type(meter.correct("id", void=True, reason="not billed"), Receipt)
+    assert_type(farthing.reports.corrections("id"), list[Corrected])
+    assert_type(farthing.reports.uncertain(), list[Receipt])
+    assert_type(meter.reprice(model="gpt-*", dry_run=True).changed, int)
     for receipt in farthing.reports.records(account="acme"):
         assert_type(receipt, Receipt)
 

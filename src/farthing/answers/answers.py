@@ -12,6 +12,7 @@ from farthing import limits, money
 from farthing.answers.span import Edge, span
 from farthing.answers.values import (
     BudgetState,
+    Corrected,
     ModelSpend,
     Page,
     Spend,
@@ -21,9 +22,10 @@ from farthing.answers.values import (
     used,
 )
 from farthing.engine import Engine, receipt_of_row
-from farthing.errors import InvalidUsage
+from farthing.errors import InvalidUsage, UnknownCall
+from farthing.ledger.amending import Correction
 from farthing.ledger.store import Ledger, StandingBudget, Totals, WindowRow
-from farthing.records import CONTEXTS
+from farthing.records import CONTEXTS, Receipt
 
 __all__ = ["Answers"]
 
@@ -41,7 +43,9 @@ def _from_coroutine(
     """The same question from a coroutine: the courier waits for the ledger."""
 
     async def ask(self: Answers, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        answer: R = await self.engine.courier.bring(lambda: question(self, *args, **kwargs), _ignore)
+        engine = self.engine  # of this context: the courier has another
+        asked = Answers(lambda: engine)
+        answer: R = await engine.courier.bring(lambda: question(asked, *args, **kwargs), _ignore)
         return answer
 
     functools.update_wrapper(ask, question)
@@ -166,6 +170,7 @@ class Answers:
             unpriced_calls=total.unpriced,
             estimated_calls=total.estimated,
             uncertain_usd=money.usd(total.counted - total.cost),
+            partial_calls=total.partial,
         )
 
     def records(
@@ -191,6 +196,24 @@ class Answers:
         page = rows[:limit]
         return Page((receipt_of_row(row) for row in page), page[-1]["id"] if len(rows) > limit else None)
 
+    def uncertain(self, *, limit: int = 100) -> list[Receipt]:
+        """Finished calls whose cost is unknown, a lower bound, or less than what budgets were charged, newest
+        first: `correct` settles them, and `reprice` those that only lack a price."""
+        _checked_count(limit, "limit")
+        return [receipt_of_row(row) for row in self._ledger().uncertain(limit=limit)]
+
+    def corrections(self, call_id: str) -> list[Corrected]:
+        """How a finished call has been changed since its end, oldest first.
+
+        Raises:
+            UnknownCall: (a LookupError) if no finished call has this id.
+        """
+        ledger = self._ledger()
+        found = ledger.corrections(call_id)
+        if not found and ledger.call(call_id) is None:
+            raise UnknownCall(f"there is no finished call {call_id!r}")
+        return [_corrected(each) for each in found]
+
     def budgets(self) -> list[BudgetState]:
         """Where every budget stands now: the standing ones by name, then the attached ones in use.
 
@@ -213,6 +236,8 @@ class Answers:
     atop = _from_coroutine(top)
     asummary = _from_coroutine(summary)
     arecords = _from_coroutine(records)
+    auncertain = _from_coroutine(uncertain)
+    acorrections = _from_coroutine(corrections)
     abudgets = _from_coroutine(budgets)
 
     def _ledger(self) -> Ledger:
@@ -274,6 +299,7 @@ def _sum(rows: Iterable[Totals], group: tuple[str | None, ...] = ()) -> Totals:
         total.counted += row.counted
         total.unpriced += row.unpriced
         total.estimated += row.estimated
+        total.partial += row.partial
     return total
 
 
@@ -289,6 +315,23 @@ def _spend(group: Mapping[str, str | None], row: Totals) -> Spend:
         counted=money.usd(row.counted),
         unpriced_calls=row.unpriced,
         estimated_calls=row.estimated,
+        partial_calls=row.partial,
+    )
+
+
+def _corrected(each: Correction) -> Corrected:
+    return Corrected(
+        at=Engine.aware(each.at_ns),
+        kind=each.kind,
+        reason=each.reason,
+        outcome=each.outcome,
+        cost=None if each.cost is None else money.usd(each.cost),
+        counted=money.usd(each.counted),
+        cost_source=each.cost_source,
+        old_outcome=each.old_outcome,
+        old_cost=None if each.old_cost is None else money.usd(each.old_cost),
+        old_counted=money.usd(each.old_counted),
+        old_cost_source=each.old_cost_source,
     )
 
 

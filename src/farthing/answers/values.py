@@ -10,11 +10,23 @@ from fractions import Fraction
 from typing import Literal, TypedDict
 
 from farthing import money
+from farthing.ledger.amending import Kind
 from farthing.ledger.store import Origin, Totals, WindowRow
 from farthing.records import Budget, Receipt
 from farthing.records.shown import Shown
 
-__all__ = ["BudgetState", "ModelSpend", "Page", "Spend", "State", "Summary", "known_cost", "state_of", "used"]
+__all__ = [
+    "BudgetState",
+    "Corrected",
+    "ModelSpend",
+    "Page",
+    "Spend",
+    "State",
+    "Summary",
+    "known_cost",
+    "state_of",
+    "used",
+]
 
 State = Literal["ok", "caution", "warning", "exhausted"]
 
@@ -30,6 +42,7 @@ class Spend(Shown):
         cost: USD, the sum of the known costs; None if no call of the group has a known cost.
         counted: USD that budgets were charged.
         unpriced_calls: calls whose cost is unknown, so that `cost` is a lower bound.
+        partial_calls: calls of whose cost only a part is known, so that `cost` is a lower bound.
         estimated_calls: calls whose cost rests on estimated counts.
     """
 
@@ -43,6 +56,7 @@ class Spend(Shown):
     counted: Decimal
     unpriced_calls: int
     estimated_calls: int
+    partial_calls: int = 0
 
     @property
     def uncertain(self) -> Decimal:
@@ -51,9 +65,9 @@ class Spend(Shown):
 
     @property
     def cost_per_1k_tokens(self) -> Decimal | None:
-        """USD for 1,000 tokens of input and output, to the nano-dollar; None where a cost is unknown."""
+        """USD for 1,000 tokens of input and output, to the nano-dollar; None where one is not known whole."""
         tokens = self.input_tokens + self.output_tokens
-        if self.cost is None or self.unpriced_calls or not tokens:
+        if self.cost is None or self.unpriced_calls or self.partial_calls or not tokens:
             return None
         return money.usd(money.round_nano(Fraction(self.cost) * 1000 * money.PICO / tokens))
 
@@ -74,6 +88,7 @@ class Summary(Shown):
         by_context: USD by "customer" and "system", both always there, whatever context was asked for.
         by_model: by the model that served.
         unpriced_calls: calls whose cost is unknown and in no sum.
+        partial_calls: calls of whose cost only a part is known: sums with them are lower bounds.
         estimated_calls: calls whose cost rests on estimated counts.
         uncertain_usd: what budgets were charged above the cost, for calls whose end is not certain.
     """
@@ -89,6 +104,7 @@ class Summary(Shown):
     unpriced_calls: int
     estimated_calls: int
     uncertain_usd: Decimal
+    partial_calls: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -123,6 +139,31 @@ class BudgetState(Shown):
     uncertain: Decimal
     starts_at: datetime | None
     resets_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Corrected(Shown):
+    """A change of a finished call: what it says since, and what it said before.
+
+    Attributes:
+        at: when it was changed (aware, UTC).
+        kind: "correct" (somebody stated the cost) or "reprice" (its price became known, or changed).
+        reason: in words.
+        outcome, cost, counted, cost_source: as in `Receipt`; USD, None if unknown.
+        old_outcome, old_cost, old_counted, old_cost_source: before.
+    """
+
+    at: datetime
+    kind: Kind
+    reason: str
+    outcome: str
+    cost: Decimal | None
+    counted: Decimal
+    cost_source: str
+    old_outcome: str
+    old_cost: Decimal | None
+    old_counted: Decimal
+    old_cost_source: str
 
 
 class Page(list[Receipt]):

@@ -8,14 +8,18 @@ from typing import Any
 
 import click
 
+from farthing.cli.backup import backup
 from farthing.cli.budget import budget
 from farthing.cli.calls import calls
 from farthing.cli.demo import demo
 from farthing.cli.doctor import doctor
 from farthing.cli.importing import importing
 from farthing.cli.prices import prices
+from farthing.cli.prune import prune
 from farthing.cli.report import report
+from farthing.cli.reprice import reprice
 from farthing.cli.run import run
+from farthing.cli.settle import settle
 from farthing.cli.told import Told, told
 
 __all__ = ["app"]
@@ -65,5 +69,6 @@ def app(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (demo, run, report, calls, budget, prices, importing, doctor):
+for _command in (demo, run, report, calls, budget, prices, reprice, importing, doctor, backup, prune):
     app.add_command(_command)
+calls.add_command(settle)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from farthing.cli.options import opened, output_options
+from farthing.cli.options import asked, opened, output_options
 from farthing.cli.sheet import Column, Field, Sheet, emit, money_fields
 from farthing.cli.text import usd
 from farthing.cli.told import Told
@@ -39,7 +39,7 @@ def list_(ledger: str | None, form: str | None) -> None:
 
     Also those that programs attached to their clients and functions, by their identity.
     """
-    with opened(ledger) as meter:
+    with asked(ledger) as meter:
         rows = meter.reports.budgets()
     emit(_sheet(rows), form)
 

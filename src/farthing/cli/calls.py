@@ -2,49 +2,104 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from farthing.cli.options import opened, output_options
+from farthing.cli.options import asked, output_options
 from farthing.cli.sheet import Column, Field, Sheet, emit, money_fields
-from farthing.cli.text import usd
+from farthing.cli.text import nano, usd
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from farthing.answers import Corrected
     from farthing.meter.meter import Meter
     from farthing.records import Receipt
 
-__all__ = ["calls"]
+__all__ = ["FIELDS", "calls", "history", "sheet_of"]
+
+_CHANGED: Final = frozenset({"corrected", "repriced"})
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option(
     "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many at most."
 )
 @click.option("--account", help="Calls of this account only.")
 @click.option("--model", help="Calls that this model served only.")
 @output_options
-def calls(limit: int, account: str | None, model: str | None, ledger: str | None, form: str | None) -> None:
+@click.pass_context
+def calls(
+    ctx: click.Context,
+    *,
+    limit: int,
+    account: str | None,
+    model: str | None,
+    ledger: str | None,
+    form: str | None,
+) -> None:
     """Finished calls, the newest first.
 
-    A cost that starts with "~" rests on estimated tokens.
+    A cost that starts with "~" rests on estimated tokens, one with ">=" leaves out what has no known price.
     """
-    with opened(ledger) as meter:
+    if ctx.invoked_subcommand is not None:
+        return
+    with asked(ledger) as meter:
         rows = meter.reports.records(account=account, model=model, limit=limit)
         notes = [] if rows or model is None else _other_names(meter, model)
         if rows.cursor is not None:
             notes.append(f"There are more: --limit {limit} shows the newest.")
-    emit(
-        Sheet(
-            fields=_FIELDS,
-            columns=_COLUMNS,
-            rows=rows,
-            notes=notes,
-            empty="No calls.",
-        ),
-        form,
+        sheet = sheet_of(rows, history(meter, rows))
+    sheet.notes = notes
+    emit(sheet, form)
+
+
+def history(meter: Meter, rows: Iterable[Receipt]) -> dict[str, list[Corrected]]:
+    """How those of the calls that were changed have been, by their ids."""
+    changed = (row.id for row in rows if _CHANGED & set(row.flags))
+    return {call_id: meter.reports.corrections(call_id) for call_id in changed}
+
+
+def sheet_of(rows: Sequence[Receipt], changes: Mapping[str, Sequence[Corrected]]) -> Sheet:
+    """Calls, each with what it said before it was last changed."""
+
+    def before(row: Receipt) -> Decimal | None:
+        last = changes.get(row.id)
+        return last[-1].old_cost if last else None
+
+    def outcome(row: Receipt) -> str:
+        last = changes.get(row.id)
+        if not last:
+            return row.outcome
+        verb = "corrected" if last[-1].kind == "correct" else "repriced"
+        return f"{row.outcome}, {verb} from {usd(last[-1].old_cost)}"
+
+    return Sheet(
+        fields=[*FIELDS, *money_fields("previousCost", before), Field("changes", _changes_of(changes))],
+        columns=[*_COLUMNS, Column("Outcome", outcome)],
+        rows=rows,
+        empty="No calls.",
     )
+
+
+def _changes_of(changes: Mapping[str, Sequence[Corrected]]) -> Callable[[Receipt], Any]:
+    return lambda row: [_change(each) for each in changes.get(row.id, ())]
+
+
+def _change(each: Corrected) -> dict[str, Any]:
+    return {
+        "at": each.at.isoformat().replace("+00:00", "Z"),
+        "kind": each.kind,
+        "reason": each.reason,
+        "oldCostUsd": each.old_cost,
+        "oldCostNano": nano(each.old_cost),
+        "oldCostSource": each.old_cost_source,
+        "costUsd": each.cost,
+        "costNano": nano(each.cost),
+    }
 
 
 def _other_names(meter: Meter, model: str) -> list[str]:
@@ -55,7 +110,10 @@ def _other_names(meter: Meter, model: str) -> list[str]:
 
 
 def _cost(row: Receipt) -> str:
-    return f"{'~' if row.cost is not None and row.usage_source == 'estimated' else ''}{usd(row.cost)}"
+    if row.cost is None or "corrected" in row.flags:
+        return usd(row.cost)
+    least = ">= " if row.cost_source == "partial" else ""
+    return f"{least}{'~' if row.usage_source == 'estimated' else ''}{usd(row.cost)}"
 
 
 def _count(row: Receipt, name: str) -> Any:
@@ -74,10 +132,9 @@ _COLUMNS = [
     Column("Input", lambda row: _tokens(row, "input_tokens"), number=True),
     Column("Output", lambda row: _tokens(row, "output_tokens"), number=True),
     Column("Cost", _cost, number=True),
-    Column("Outcome", lambda row: row.outcome),
 ]
 
-_FIELDS = [
+FIELDS: Final = [
     Field("id", lambda row: row.id),
     Field("startedAt", lambda row: row.started_at.isoformat().replace("+00:00", "Z")),
     Field("account", lambda row: row.account),

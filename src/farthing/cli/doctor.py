@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from farthing.cli.options import is_missing, opened, output_options, stated
+from farthing.cli.options import asked, is_missing, output_options, stated
 from farthing.cli.sheet import Column, Field, Sheet, emit
 from farthing.cli.text import nano, usd
 from farthing.cli.told import Told
@@ -51,8 +51,9 @@ def doctor(*, check: bool, ledger: str | None, form: str | None) -> None:
         if _missing(ledger):
             warnings.append("There is no ledger yet: the first metered call makes it.")
         else:
-            with opened(ledger) as meter:
+            with asked(ledger) as meter:
                 facts += _ledger(meter)
+                warnings += _spilled(meter)
                 faults += meter.engine.ledger.check() if check else ()
     except FarthingError as error:
         faults.append(str(error))
@@ -141,13 +142,30 @@ def _ledger(meter: Meter) -> Iterator[_Fact]:
     yield _Fact("ledger", "schema", facts["migrations"])
     yield _Fact("ledger", "durability", facts["durability"])
     yield _Fact("ledger", "bytes", files)
+    yield _Fact("ledger", "bytes by table", meter.engine.ledger.sizes())
     yield _Fact("ledger", "rows", facts["rows"])
     yield _Fact("ledger", "finished calls", summary.calls)
     yield _Fact("ledger", "calls without a known price", summary.unpriced_calls)
     yield _Fact("ledger", "calls with estimated tokens", summary.estimated_calls)
+    yield _Fact("ledger", "calls with a part without a known price", summary.partial_calls)
+    held = {True: "held by a program", False: "free", None: None}[meter.engine.ledger.locked()]
+    yield _Fact("ledger", "lock", held)
+    yield _Fact("ledger", "spilled calls", meter.engine.ledger.spill().calls)
     yield _Fact("ledger", "open holds", facts["open_calls"])
     yield _Fact("ledger", "holds that expired", facts["expired_calls"])
     yield _Fact("ledger", "uncertain money", summary.uncertain_usd)
+
+
+def _spilled(meter: Meter) -> Iterator[str]:
+    """What waits beside the ledger, or cannot be booked."""
+    spill = meter.engine.ledger.spill()
+    if spill.calls:
+        yield (
+            f"{spill.calls} calls were made while the ledger could not be used, and are not in it yet: the "
+            "next program that makes a call books those of programs that have ended."
+        )
+    if spill.bad:
+        yield f"Lines of a spill could not be booked; they are kept in {', '.join(spill.bad)}."
 
 
 def _sheet(facts: list[_Fact], warnings: list[str], faults: list[str], *, checked: bool) -> Sheet:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from farthing.meter.config import Setting
     from farthing.meter.meter import Meter
 
-__all__ = ["is_missing", "ledger_option", "opened", "output_options", "stated"]
+__all__ = ["asked", "is_missing", "ledger_option", "opened", "output_options", "stated"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,6 +49,19 @@ def stated(ledger: str | None) -> dict[str, Setting]:
     if ledger is not None:
         found["ledger"] = Setting(ledger, "--ledger")
     return found
+
+
+@contextmanager
+def asked(ledger: str | None) -> Iterator[Meter]:
+    """A meter on the ledger that is meant, to ask only: it may be on a disk that cannot be written.
+
+    Raises:
+        Told: if there is no ledger.
+        LedgerError: if it cannot be read.
+    """
+    with opened(ledger) as meter:
+        meter.read_only = True
+        yield meter
 
 
 @contextmanager

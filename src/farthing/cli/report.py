@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from farthing.cli.dates import When
-from farthing.cli.options import opened, output_options
+from farthing.cli.options import asked, output_options
 from farthing.cli.sheet import Column, Field, Sheet, emit, money_fields
 from farthing.cli.text import usd
 from farthing.errors import InvalidUsage
@@ -47,11 +47,11 @@ def report(
 ) -> None:
     """What was spent, the dearest first; days, weeks and months in their order.
 
-    A cost that starts with ">=" leaves out calls whose price nobody knows, one with "~" rests in part on
-    estimated tokens.
+    A cost that starts with ">=" leaves out what nobody knows the price of: of calls, or of a part of them;
+    one with "~" rests in part on estimated tokens.
     """
     by = tuple(dict.fromkeys(by))
-    with opened(ledger) as meter:
+    with asked(ledger) as meter:
         try:
             rows = meter.reports.spend(by, start=since, end=until, account=account)
         except InvalidUsage:  # all else has been checked
@@ -100,6 +100,7 @@ def _sheet(by: Sequence[str], rows: Sequence[Spend], total: Spend) -> Sheet:
             *money_fields("counted", lambda row: row.counted),
             Field("unpricedCalls", lambda row: row.unpriced_calls),
             Field("estimatedCalls", lambda row: row.estimated_calls),
+            Field("partialCalls", lambda row: row.partial_calls),
         ],
         columns=columns,
         rows=rows,
@@ -115,7 +116,7 @@ def _group(name: str, unknown: Any = None) -> Callable[[Spend], Any]:
 def _cost(row: Spend) -> str:
     if row.cost is None:
         return "unknown"
-    at_least = ">= " if row.unpriced_calls else ""
+    at_least = ">= " if row.unpriced_calls or row.partial_calls else ""
     return f"{at_least}{'~' if row.estimated_calls else ''}{usd(row.cost)}"
 
 
@@ -123,11 +124,19 @@ def _notes(total: Spend) -> list[str]:
     notes = []
     if total.unpriced_calls:
         notes.append(f"No price is known for {_calls(total.unpriced_calls)}: their cost is in no sum.")
+    if total.partial_calls:
+        notes.append(f"{_lower_bounds(total.partial_calls)}: no price is known for a part of what they used.")
     if total.estimated_calls:
         notes.append(f"The tokens of {_calls(total.estimated_calls)} are estimated.")
     if total.uncertain:
         notes.append(f"Budgets were charged {usd(total.uncertain)} more, for calls whose end is not certain.")
     return notes
+
+
+def _lower_bounds(number: int) -> str:
+    if number == 1:
+        return "The cost of 1 call is a lower bound"
+    return f"The costs of {number:,} calls are lower bounds"
 
 
 def _calls(number: int) -> str:

@@ -223,7 +223,8 @@ def _lines(totals: Totals | None, refused: int) -> Iterator[str]:
         yield "no calls"
     else:
         cost = known_cost(totals)
-        about = "" if cost is None else f"{'>= ' if totals.unpriced else ''}{'~' if totals.estimated else ''}"
+        least = ">= " if totals.unpriced or totals.partial else ""
+        about = "" if cost is None else f"{least}{'~' if totals.estimated else ''}"
         cached = f" ({totals.cached_tokens:,} cached)" if totals.cached_tokens else ""
         yield (
             f"{_calls(totals.calls)}, {totals.input_tokens:,} input{cached} and "
@@ -233,6 +234,8 @@ def _lines(totals: Totals | None, refused: int) -> Iterator[str]:
             yield f"{_calls(totals.errors)} of these failed and cost nothing"
         if totals.unpriced:
             yield f"no price is known for {_calls(totals.unpriced)}, whose cost is in no sum"
+        if totals.partial:
+            yield f"no price is known for a part of {_calls(totals.partial)}: the cost is a lower bound"
     if refused:
         yield f"{_calls(refused)} refused, which cost nothing"
 

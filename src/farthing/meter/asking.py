@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, TypeVar, overload
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from farthing import money, quote
-from farthing.engine import Engine
+from farthing.engine import Engine, aside
 from farthing.errors import FarthingError, InvalidBudget, LedgerError
 from farthing.ledger.store import Origin, WindowRow
+from farthing.loops import is_running
 from farthing.records import Affordability, Budget, Candidate, Cost, Estimate, Receipt
-from farthing.settings import Who, checked_text, resolve, say_unbuilt
+from farthing.settings import Who, checked_text, resolve
 
 __all__ = ["MISSING", "Asking"]
 
@@ -27,6 +28,11 @@ class Asking:
 
     _engine: Engine
 
+    if TYPE_CHECKING:
+
+        @property
+        def ledger_path(self) -> str | Path: ...
+
     def estimate(
         self,
         *,
@@ -37,7 +43,11 @@ class Asking:
         max_output_tokens: int | None = None,
         provider: str | None = None,
     ) -> Estimate:
-        """What a call would cost; `upper` is what the guard would hold for it. Nothing is written."""
+        """What a call would cost; `upper` is what the guard would hold for it. No call is written.
+
+        In a running event loop nothing is waited for: until the vocabulary is loaded, and for more than
+        200 KB of text, `method` is "heuristic" and the bytes of the text are its bound. `aestimate` counts.
+        """
         engine = self._engine
         return quote.estimate(
             engine.catalog,
@@ -49,12 +59,38 @@ class Asking:
             max_output_tokens=max_output_tokens,
             provider=provider,
             output_cap=engine.policies.output_cap,
+            margins=self._margins(),
+        )
+
+    async def aestimate(
+        self,
+        *,
+        model: str,
+        messages: Any = None,
+        input: Any = None,  # noqa: A002  the API's own name
+        tools: Any = None,
+        max_output_tokens: int | None = None,
+        provider: str | None = None,
+    ) -> Estimate:
+        """`estimate` from a coroutine: whatever takes a while is done on another thread."""
+        return await aside(
+            lambda: self.estimate(
+                model=model,
+                messages=messages,
+                input=input,
+                tools=tools,
+                max_output_tokens=max_output_tokens,
+                provider=provider,
+            )
         )
 
     def cheapest(
         self, models: Sequence[str], *, messages: Any, max_output_tokens: int | None = None
     ) -> list[Candidate]:
-        """The models with their estimate, cheapest first, those without a price last."""
+        """The models with their estimate, cheapest first, those without a price last.
+
+        In a running event loop as `estimate`: there, `acheapest` counts.
+        """
         engine = self._engine
         return quote.cheapest(
             models,
@@ -62,7 +98,29 @@ class Asking:
             at_ns=engine.clock.time_ns(),
             messages=messages,
             max_output_tokens=max_output_tokens,
+            output_cap=engine.policies.output_cap,
+            margins=self._margins(),
         )
+
+    async def acheapest(
+        self, models: Sequence[str], *, messages: Any, max_output_tokens: int | None = None
+    ) -> list[Candidate]:
+        """`cheapest` from a coroutine."""
+        return await aside(
+            lambda: self.cheapest(models, messages=messages, max_output_tokens=max_output_tokens)
+        )
+
+    def _margins(self) -> quote.Margins:
+        """What bills have taught, as the next call would find it. No ledger is made for this."""
+        engine = self._engine
+        margins = engine.margins
+        if engine.enabled and not is_running():
+            try:
+                if margins.known or Path(self.ledger_path).is_file():
+                    margins.refresh(engine.ledger, engine.clock)
+            except (LedgerError, OSError):
+                return margins
+        return margins
 
     def can_afford(
         self,
@@ -92,12 +150,14 @@ class Asking:
                 model=model,
                 messages=messages or [],
                 output_cap=engine.policies.output_cap,
+                min_output=engine.policies.min_output_tokens,
+                margins=self._margins(),
             )
             name, provider, priced = quoted.model, quoted.provider, quoted.priced
             if amount is None:
                 need = quoted.lo if engine.policies.on_tight == "cap" else quoted.hi
         try:
-            if not _in_a_loop():  # there, nothing may wait for the ledger's lock
+            if not is_running():  # there, nothing may wait for the ledger's lock
                 engine.guard.load(engine.ledger, fresh=True)
             bounds = [b for b in engine.guard.bounds(who, provider=provider, model=name) if b.hard]
             room = engine.ledger.room(bounds, now)
@@ -124,11 +184,9 @@ class Asking:
         max_age: float = 5.0,
     ) -> Affordability:
         """`can_afford` from a coroutine."""
-        found: Affordability = await self._engine.courier.bring(
-            lambda: self.can_afford(amount, model=model, messages=messages, account=account, max_age=max_age),
-            lambda _: None,
+        return await aside(
+            lambda: self.can_afford(amount, model=model, messages=messages, account=account, max_age=max_age)
         )
-        return found
 
     def cost_of(
         self,
@@ -188,7 +246,6 @@ class Asking:
         """
         engine = self._engine
         engine.ledger.set_budget(_checked_standing(budget), origin=origin)
-        say_unbuilt(budget)
         engine.guard.load(engine.ledger, fresh=True)
 
     def remove_budget(self, name: str) -> bool:
@@ -219,14 +276,6 @@ class Asking:
         engine = self._engine
         engine.sweep()
         return engine.ledger.windows(at_ns=engine.clock.time_ns())
-
-
-def _in_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _checked_standing(budget: object) -> Budget:

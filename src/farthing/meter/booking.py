@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -69,7 +70,11 @@ class Booking:
             return Receipt(id=engine.ids(), account=made.who.account or "default", cost_source="unpriced")
         call_id, _ = engine.ledger.record(entry_of(engine, made))
         row = engine.ledger.call(call_id)
-        assert row is not None  # noqa: S101  it was committed just now
+        if row is None:  # it was recorded before, and pruned since: only its key is kept
+            account = made.who.account or "default"
+            return Receipt(
+                id=call_id, account=account, transaction_id=made.transaction_id, cost_source="unpriced"
+            )
         return receipt_of_row(row)
 
     async def arecord(
@@ -138,13 +143,13 @@ class Booking:
         instant = quote.instant_ns(occurred_at, engine.clock.time_ns())
         given = {
             "model": model,
-            "usage": usage if isinstance(usage, Mapping) else repr(reading.usage),
+            "usage": _content(reading),
             "provider": provider,
             "context": context,
-            "operation": operation,
+            "operation": None if operation == "other" else operation,
             "occurred_at": None if occurred_at is None else instant,
             "cost": nano,
-            "tags": None if tags is None else dict(tags),
+            "tags": dict(tags) if tags else None,
         }
         return Made(
             model=model,
@@ -235,16 +240,28 @@ class Booking:
 
 
 def _stated(usage: Any, provider: str | None) -> Reading:
-    """Counts as the caller states them: a mistake in them is told, not repaired."""
+    """Counts as the caller states them. A body that contradicts itself is its provider's, and is booked with a
+    flag; a mistake in a `Usage` is told."""
     reading = reading_of(usage, provider=provider)
     if reading is None or reading.suspect:
         raise InvalidUsage(
             f"no usage can be read from a {type(usage).__name__}: give a farthing.Usage, a dict of its "
             f"fields or a response body"
         )
-    if reading.clamped:
-        raise InvalidUsage("the counts contradict each other: a part is larger than its whole")
     return reading
+
+
+def _content(reading: Reading) -> dict[str, Any]:
+    """What a usage says, in whichever form it was given; what it leaves out is not said."""
+    counts = {} if reading.usage is None else asdict(reading.usage)
+    return {
+        "counts": {name: str(count) for name, count in counts.items() if count is not None},
+        "units": dict(reading.units or {}),
+        "reported": reading.reported_nano,
+        "model": reading.model,
+        "tier": reading.service_tier,
+        "response": reading.response_id,
+    }
 
 
 def _ignore(_: object) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from farthing.errors import FarthingError
+from farthing.meter.prices import Layered
 
-__all__ = ["Setting", "default_ledger", "settings"]
+__all__ = ["Setting", "default_ledger", "resolved", "settings"]
 
 _ENVIRONMENT = {
     "FARTHING_LEDGER": "ledger",
@@ -26,6 +27,7 @@ _KNOWN = frozenset(
         "context",
         "tags",
         "budget",
+        "price_file",
         "prices",
         "on_unpriced",
         "on_unbounded",
@@ -69,7 +71,21 @@ def settings(given: Mapping[str, Any], environ: Mapping[str, str] | None = None)
         if text:
             value = text.lower() not in {"1", "true", "yes", "on"} if name == "enabled" else text
             found[name] = Setting(value, variable)
-    found |= {name: Setting(value, "configure()") for name, value in given.items()}
+    found |= {name: Setting(value, "configure()") for name, value in given.items() if name != "prices"}
+    return _with_prices(found, given)
+
+
+def _with_prices(found: dict[str, Setting], given: Mapping[str, Any]) -> dict[str, Setting]:
+    """All prices as one setting: those given outrank those of the file, and both a price file."""
+    stated = found.get("prices")
+    file = found.pop("price_file", None)
+    layers = [given.get("prices"), None if stated is None else stated.value]
+    who = [setting.source for setting in (stated, file) if setting is not None]
+    if given.get("prices") is not None:
+        who.insert(0, "configure()")
+    if who:
+        path = None if file is None else file.value
+        found["prices"] = Setting(Layered(tuple(layers), path), ", ".join(dict.fromkeys(who)))
     return found
 
 
@@ -102,6 +118,17 @@ def _table(path: Path) -> dict[str, Any]:
     if path.name == "pyproject.toml":
         data = data.get("tool", {}).get("farthing", {})
     return data if isinstance(data, dict) else {}
+
+
+def resolved(where: str | Path) -> str | None:
+    """The path of a ledger as its file is known by; None for one that is no file."""
+    text = str(where)
+    if text == ":memory:" or "://" in text:
+        return None
+    try:
+        return str(Path(text).expanduser().resolve())
+    except (OSError, ValueError, RuntimeError):  # a NUL, a loop of links, a home of nobody
+        return None
 
 
 def default_ledger() -> Path:

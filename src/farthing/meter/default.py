@@ -14,18 +14,19 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 from farthing.answers import Answers
 from farthing.engine import Engine
 from farthing.errors import FarthingError
-from farthing.intercept import Scope, uninstrument, unwrap
+from farthing.intercept import Scope, uninstrument
 from farthing.log import logger
 from farthing.meter.asking import MISSING
 from farthing.meter.config import settings
 from farthing.meter.meter import Meter
 from farthing.meter.runs import Run, join
-from farthing.meter.surfaces import NOBODY, Guess, Tracked, instrumented, scoped, tracked, wrapped
+from farthing.meter.surfaces import NOBODY, Guess, Tracked, instrumented, scoped, tracked, unwrap, wrapped
 from farthing.records import Budget, Receipt
 from farthing.settings import BudgetLike
 
 __all__ = [
     "acan_afford",
+    "acorrect",
     "arecord",
     "areserve",
     "budget",
@@ -33,6 +34,7 @@ __all__ = [
     "can_afford",
     "cheapest",
     "configure",
+    "correct",
     "cost_of",
     "default_meter",
     "estimate",
@@ -283,12 +285,14 @@ def _on_default(method: Callable[Concatenate[Meter, P], R]) -> Callable[P, R]:
 
 
 acan_afford = _on_default(Meter.acan_afford)
+acorrect = _on_default(Meter.acorrect)
 areserve = _on_default(Meter.areserve)
 arecord = _on_default(Meter.arecord)
 budget = _on_default(Meter.budget)
 budgets = _on_default(Meter.budgets)
 can_afford = _on_default(Meter.can_afford)
 cheapest = _on_default(Meter.cheapest)
+correct = _on_default(Meter.correct)
 cost_of = _on_default(Meter.cost_of)
 estimate = _on_default(Meter.estimate)
 record = _on_default(Meter.record)

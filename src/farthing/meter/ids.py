@@ -19,6 +19,6 @@ def uuid7() -> str:
     stamp = (ns // 1_000_000 << 12) | (ns % 1_000_000 * 4096 // 1_000_000)
     with _lock:
         _last = stamp = max(stamp, _last + 1)
-    value = (stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64 | 0b10 << 62 | random.getrandbits(62)
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    ms, chance = stamp >> 12, 0b10 << 62 | random.getrandbits(62)
+    first = f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-7{stamp & 0xFFF:03x}"
+    return f"{first}-{chance >> 48:04x}-{chance & 0xFFFF_FFFF_FFFF:012x}"

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
 
-from farthing import catalog, ledger
+from farthing import ledger
 from farthing.answers import Answers
+from farthing.catalog import Catalog
 from farthing.engine import Engine
 from farthing.errors import FarthingError
-from farthing.intercept import Scope, uninstrument, unwrap
+from farthing.intercept import Scope, uninstrument
 from farthing.ledger.store import Clock, Durability, Ledger, Origin, StandingBudget
-from farthing.log import say_once
+from farthing.loops import aside
+from farthing.meter.alerting import messenger_of, secret_of
 from farthing.meter.asking import Asking
 from farthing.meter.booking import Booking
-from farthing.meter.config import default_ledger
+from farthing.meter.config import default_ledger, resolved
+from farthing.meter.correcting import Correcting
 from farthing.meter.ids import uuid7
-from farthing.meter.prices import user_prices
+from farthing.meter.prices import Stated, Stored, catalog_of, stated_prices
 from farthing.meter.surfaces import (
     Guess,
     Tracked,
@@ -28,9 +30,10 @@ from farthing.meter.surfaces import (
     say_unenforced,
     scoped,
     tracked,
+    unwrap,
     wrapped,
 )
-from farthing.records import Budget
+from farthing.records import Alert, Budget
 from farthing.settings import (
     BudgetLike,
     Policies,
@@ -38,7 +41,6 @@ from farthing.settings import (
     checked_context,
     checked_tags,
     checked_text,
-    say_unbuilt,
 )
 
 __all__ = ["Meter"]
@@ -47,7 +49,7 @@ T = TypeVar("T")
 Policy = Literal["refuse", "allow"]
 
 
-class Meter(Booking, Asking):
+class Meter(Booking, Correcting, Asking):
     """Counts, prices, records and guards calls on one ledger. Usable from any thread and event loop.
 
     Args:
@@ -61,8 +63,13 @@ class Meter(Booking, Asking):
         min_output_tokens: output below which an answer is of no use; None for 256, or 4,096 where the model
             reasons or emits structure.
         output_cap: output cap for calls that set none.
-        durability: "safe" (a power cut cannot free money) or "fast" (survives a killed process).
+        wait: seconds that a call waits for money which running calls hold, before it is refused; a budget may
+            say otherwise.
+        durability: "safe" (a power cut cannot free money), "fast" (survives a killed process) or "strict"
+            (every row survives a power cut).
         ledger_timeout: seconds to wait for the ledger at most.
+        on_alert: called with an `Alert` when a budget reaches one of its `alerts`, in a thread of its own.
+        alert_url: https address to which alerts are posted, signed with `alert_secret`.
         inject_usage: ask streams for their usage where the caller has not decided it.
         enabled: False wraps and writes nothing; all names still work.
         clock, ids: where time and the ids of calls come from; `farthing.testing` has deterministic ones.
@@ -70,6 +77,8 @@ class Meter(Booking, Asking):
     Raises:
         FarthingError: for an argument that makes no sense (`InvalidBudget` for a budget).
     """
+
+    read_only = False  # of a command that only asks
 
     def __init__(
         self,
@@ -90,7 +99,7 @@ class Meter(Booking, Asking):
         durability: Durability = "safe",
         ledger_timeout: float = 5.0,
         inject_usage: bool = True,
-        on_alert: Callable[..., Any] | None = None,
+        on_alert: Callable[[Alert], Any] | None = None,
         alert_url: str | None = None,
         enabled: bool = True,
         clock: Clock = time,
@@ -100,17 +109,15 @@ class Meter(Booking, Asking):
         _one_of("on_unbounded", on_unbounded, "refuse", "allow")
         _one_of("on_ledger_error", on_ledger_error, "refuse", "allow")
         _one_of("on_tight", on_tight, "cap", "refuse")
-        _one_of("durability", durability, "safe", "fast")
+        _one_of("durability", durability, "safe", "fast", "strict")
         _tokens("min_output_tokens", min_output_tokens)
         _tokens("output_cap", output_cap)
         self._where = ledger
         self._durability: Durability = durability
         self._timeout = _seconds("ledger_timeout", ledger_timeout)
-        _seconds("wait", wait)
-        if on_alert is not None or alert_url is not None:
-            say_once(("alerts",), logging.WARNING, "alerts are not delivered by this version: nobody is told")
         self._clock = clock
-        overrides = user_prices(prices)
+        stated = stated_prices(prices)
+        self._stored = Stored()
         for name, flag in (("enabled", enabled), ("inject_usage", inject_usage)):
             if not isinstance(flag, bool):
                 raise FarthingError(f"{name} must be True or False; got {flag!r}")
@@ -118,7 +125,7 @@ class Meter(Booking, Asking):
             raise FarthingError(f"budgets must be a list of farthing.Budget; got {budgets!r}")
         self._engine = Engine(
             open_ledger=self._open,
-            catalog=lambda: catalog.Catalog(overrides) if overrides else catalog.default(),
+            catalog=lambda: self._catalog(stated),
             policies=Policies(
                 on_unpriced,
                 on_unbounded,
@@ -127,11 +134,14 @@ class Meter(Booking, Asking):
                 min_output_tokens,
                 output_cap,
                 inject_usage,
+                _seconds("wait", wait),
             ),
             clock=clock,
             ids=ids,
             who=Who(checked_text(account, "account"), checked_context(context), checked_tags(tags)),
             enabled=enabled,
+            alerts=messenger_of(on_alert, alert_url, clock, lambda: self._engine.ledger),
+            where=lambda: resolved(self.ledger_path),
         )
         for budget in budgets:
             self.declare(budget, origin="code")
@@ -154,18 +164,33 @@ class Meter(Booking, Asking):
         """Questions to the ledger: what was spent, by whom, on what, and how budgets stand."""
         return Answers(lambda: self._engine)
 
+    @property
+    def alert_secret(self) -> str:
+        """What alerts to `alert_url` are signed with: FARTHING_ALERT_SECRET, or one that the ledger keeps."""
+        return secret_of(lambda: self._engine.ledger)
+
     def declare(self, budget: Budget, *, origin: Origin) -> None:
         """Declare a standing budget; it is stored when the ledger is first used."""
-        say_unbuilt(budget)
         self._engine.declare(StandingBudget(budget=budget, origin=origin))
         if not self._engine.enabled and budget.mode == "hard":
             say_unenforced()
 
+    def _catalog(self, stated: Stated) -> Catalog:
+        if self._engine.enabled:
+            self._stored.look(self.ledger_path, lambda: self._engine.ledger)
+        return catalog_of(stated, self._stored)
+
     def _open(self) -> Ledger:
         if not self._engine.enabled:
             return ledger.open_ledger(":memory:", clock=self._clock)
-        return ledger.open_ledger(
-            self.ledger_path, clock=self._clock, durability=self._durability, timeout=self._timeout
+        return self._stored.of(
+            ledger.open_ledger(
+                self.ledger_path,
+                clock=self._clock,
+                durability=self._durability,
+                timeout=self._timeout,
+                read_only=self.read_only,
+            )
         )
 
     # -- where calls are seen ------------------------------------------------------------------------
@@ -182,7 +207,8 @@ class Meter(Booking, Asking):
         provider: str | None = None,
         pin: bool = False,
     ) -> T:
-        """Meter an OpenAI-shaped client in place, and return it.
+        """Meter an OpenAI-shaped client in place, and return it; or the module `openai`, whose functions are
+        methods of a client of its own.
 
         Again without arguments does nothing, with arguments replaces its settings.
 
@@ -339,9 +365,7 @@ class Meter(Booking, Asking):
 
     async def aclose(self) -> None:
         """`close` from a coroutine."""
-        import asyncio  # noqa: PLC0415  only where coroutines are
-
-        await asyncio.to_thread(self._engine.close)
+        await aside(self._engine.close)
 
     def __enter__(self) -> Self:
         return self

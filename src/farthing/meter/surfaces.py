@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -9,7 +10,17 @@ from typing import Any, TypeVar
 
 from farthing.engine import Engine
 from farthing.errors import FarthingError
-from farthing.intercept import Metered, Scope, Tracker, instrument, instrumented_by, metered_by, wrap
+from farthing.intercept import (
+    Metered,
+    Scope,
+    Tracker,
+    client_of,
+    instrument,
+    instrumented_by,
+    metered_by,
+    wrap,
+)
+from farthing.intercept import unwrap as unwrap_client
 from farthing.log import say_once
 from farthing.settings import BudgetLike, Who, attach, checked_context, checked_tags, checked_text
 
@@ -22,6 +33,7 @@ __all__ = [
     "say_unenforced",
     "scoped",
     "tracked",
+    "unwrap",
     "wrapped",
 ]
 
@@ -56,7 +68,8 @@ def wrapped(
     pin: bool,
 ) -> T:
     """Meter a client for `owner`: see `Meter.wrap`."""
-    state = metered_by(client)
+    target = client_of(client)
+    state = metered_by(target)
     if state is not None and state.owner is not owner:
         raise FarthingError("this client is wrapped by another meter: unwrap it first")
     given = (account, context, tags, budget, name, provider)
@@ -73,7 +86,16 @@ def wrapped(
         provider=provider,
         pin=pin,
     )
-    return client if made is None else wrap(client, made)
+    if made is not None:
+        wrap(target, made)
+    return client
+
+
+def unwrap(client: T) -> T:
+    """Undo `wrap`; a client that is not wrapped is returned as it is."""
+    with contextlib.suppress(FarthingError):  # a module that has no client yet
+        unwrap_client(client_of(client))
+    return client
 
 
 def instrumented(

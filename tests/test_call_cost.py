@@ -1,0 +1,127 @@
+"""What a metered call costs, in what can be counted: functions of farthing, files, threads.
+
+Times are measured in `benchmarks/overhead.py`; this is here so that nobody adds to each call by accident.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from openai import OpenAI
+
+import farthing
+from farthing import Meter
+
+SOURCE = str(Path(farthing.__file__).parent)
+LEDGER = str(Path(SOURCE, "ledger"))
+
+MOST = 150
+"""Functions of farthing on the way of one call, without those of the ledger."""
+
+FEW = 5
+"""Functions that a call may run more once the bills of its model are known to exceed the counts."""
+
+CALL: dict[str, Any] = {"model": "gpt-4o", "max_tokens": 300}
+
+
+@pytest.fixture
+def call(provider, ledger_path) -> Iterator[Callable[[], Any]]:
+    """A warm call with one hard budget, with a text of its own each time."""
+    numbers = iter(range(1_000_000))
+    with Meter(ledger_path, durability="fast") as meter:
+        client = meter.wrap(
+            OpenAI(base_url=provider.base_url, api_key="test", max_retries=0), budget="$1000/day"
+        )
+
+        def ask() -> Any:
+            text = f"{next(numbers):06d}: what is the smallest bird in the hedge?"
+            return client.chat.completions.create(messages=[{"role": "user", "content": text}], **CALL)
+
+        for _ in range(5):
+            assert meter.receipt(ask()).outcome == "complete"
+        yield ask
+
+
+def functions(work: Callable[[], Any]) -> list[str]:
+    """The functions of farthing that it runs in this thread, but for those of the ledger."""
+    ran: list[str] = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        file = frame.f_code.co_filename
+        if event == "call" and file.startswith(SOURCE) and not file.startswith(LEDGER):
+            ran.append(frame.f_code.co_qualname)
+
+    gc.disable()
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+        gc.enable()
+    return ran
+
+
+def test_a_call_runs_few_functions(call):
+    ran = min((functions(call) for _ in range(5)), key=len)
+    assert "Guard.acquire" in ran, "the path of a call is no longer what is counted here"
+    assert len(ran) <= MOST, ran
+
+
+def test_a_further_call_runs_no_more_than_the_one_before(call):
+    """Nothing piles up: not with what was remembered of texts, rates and settings."""
+    before = min((functions(call) for _ in range(5)), key=len)
+    for _ in range(200):
+        call()
+    after = min((functions(call) for _ in range(5)), key=len)
+    assert len(after) <= len(before) + FEW
+
+
+_watching: list[list[str]] = []
+
+
+def _audit(event: str, _: tuple[Any, ...]) -> None:
+    if event in {"open", "sqlite3.connect", "subprocess.Popen"}:
+        for seen in _watching:
+            seen.append(event)
+
+
+@pytest.fixture
+def seen(monkeypatch) -> Iterator[list[str]]:
+    """Files that are opened and threads that are started from here on, wherever that is."""
+    if not getattr(sys, "_farthing_audited", False):  # a hook cannot be taken out again
+        sys._farthing_audited = True  # type: ignore[attr-defined]
+        sys.addaudithook(_audit)
+    found: list[str] = []
+    start = threading.Thread.start
+
+    def noted(thread: threading.Thread) -> None:
+        found.append("thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", noted)
+    _watching.append(found)
+    yield found
+    _watching.remove(found)
+
+
+def test_a_call_opens_no_file_and_starts_no_thread(call, seen):
+    seen.clear()
+    for _ in range(3):
+        call()
+    assert seen == []
+
+
+def test_the_watch_sees_files_and_threads(seen, tmp_path):
+    seen.clear()
+    (tmp_path / "file").write_text("x")
+    thread = threading.Thread(target=str)
+    thread.start()
+    thread.join()
+    assert seen == ["open", "thread"]
