@@ -34,10 +34,6 @@ assert os.wait()[1] == 0
 """
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="the child's connection shares the state of the one that it inherited: no lock is its own",
-)
 def test_a_parent_that_closes_its_ledger_takes_nothing_from_its_child(ledger_path: Path) -> None:
     """SQLite removes the log when the last connection closes: the child's must count as one."""
     process = python(PARENT, ledger_path)

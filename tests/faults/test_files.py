@@ -142,12 +142,14 @@ def test_permissions_that_are_taken_away_are_an_error_that_says_so(tmp_path: Pat
     if sys.platform == "win32":
         pytest.skip("modes are POSIX")
     with tempfile.TemporaryDirectory() as above:  # pytest's own folders are not open to nobody
-        folder = Path(above) / "mine"
+        folder, spare = Path(above) / "mine", Path(above) / "spare"
         folder.mkdir()
+        spare.mkdir()
         if os.geteuid() == 0:
             Path(above).chmod(0o711)
             os.chown(folder, 65534, 65534)
-        process = python(NOBODY, folder / "ledger.db", HOME=str(folder))
+            os.chown(spare, 65534, 65534)
+        process = python(NOBODY, folder / "ledger.db", HOME=str(folder), TMPDIR=str(spare))
         out, _ = process.communicate(timeout=60)
         folder.chmod(0o700)
         assert out == "ok\n"

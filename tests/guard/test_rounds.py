@@ -27,9 +27,9 @@ class Jobs:
         return Together(self.all_of, number)
 
 
-def served(courier: Courier, jobs: Jobs) -> list[Any]:
+def served(courier: Courier, jobs: Jobs, tasks: int = TASKS) -> list[Any]:
     async def main() -> list[Any]:
-        return await asyncio.gather(*[courier.bring(jobs.job(n), print) for n in range(TASKS)])
+        return await asyncio.gather(*[courier.bring(jobs.job(n), print) for n in range(tasks)])
 
     return asyncio.run(main())
 
@@ -39,6 +39,13 @@ def test_what_the_tasks_of_one_round_wish_is_done_in_one_go() -> None:
     assert served(courier, jobs) == list(range(TASKS))
     courier.stop()
     assert jobs.seen == [list(range(TASKS))]
+
+
+def test_more_than_are_taken_at_once_are_all_answered() -> None:
+    courier, jobs = Courier(), Jobs()
+    assert served(courier, jobs, 1200) == list(range(1200))
+    courier.stop()
+    assert [len(some) for some in jobs.seen] == [512, 512, 176]
 
 
 def test_rung_for_by_each_task_it_takes_what_is_there_by_then() -> None:

@@ -29,7 +29,7 @@ BUDGETS = (
     Budget("late", 4, "month", uncertain="expected"),
 )
 
-AMOUNTS = st.integers(0, 3 * USD)
+AMOUNTS = st.sampled_from([USD, 2 * USD, 3 * USD]) | st.integers(0, 3 * USD)
 RESERVES = st.tuples(
     st.just("reserve"),
     st.sets(st.integers(0, 1)),

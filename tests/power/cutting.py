@@ -84,7 +84,7 @@ def _look(image: Path, found: Cuts) -> None:
     assert rows.keys() <= ids
     found.acknowledged.update(each[0] for each in told)
     found.lost.update(each[0] for each in told[kept:])
-    found.overspent += _known_money(rows) < _charged(told)
+    found.overspent += _known_money(rows) < _charged(told, asked)
 
 
 def _rows(path: Path) -> dict[str, Any]:
@@ -116,10 +116,12 @@ def _known_money(rows: dict[str, Any]) -> int:
     return sum(map(abs, rows.values()))
 
 
-def _charged(told: list[tuple[str, str, int, int]]) -> int:
+def _charged(told: list[tuple[str, str, int, int]], asked: tuple[str, str, int, int] | None) -> int:
     """What the providers have charged for what was acknowledged: a call was sent as soon as it was reserved,
-    and one that was not settled yet may cost its hold."""
+    and one that was not settled yet may cost its hold. Of one that was being settled the bill was there."""
     charged: dict[str, int] = {}
     for kind, call_id, money, cost in told:
         charged[call_id] = money if kind == "reserve" else cost
+    if asked is not None and asked[1] in charged:
+        charged[asked[1]] = min(charged[asked[1]], asked[3])
     return sum(charged.values())

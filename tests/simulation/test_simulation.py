@@ -23,10 +23,6 @@ def test_processes_agree_with_the_model_whatever_happens(ledger_path: Path) -> N
     assert simulation.done["kill"] > 0
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="the child's connection shares the state of the one that it inherited: no lock is its own",
-)
 def test_forked_processes_agree_with_the_model(ledger_path: Path) -> None:
     simulate(ledger_path, 2, STEPS, sums_every=250, forks=True)
 

@@ -16,16 +16,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from farthing.errors import LedgerCorrupt, LedgerError, LedgerLocked, LedgerMoved
+from farthing.errors import LedgerError, LedgerLocked, LedgerMoved
 from farthing.ledger.faults import translated
-from farthing.ledger.lock import FileLock, prepare
+from farthing.ledger.lock import FileLock, check_header, prepare
 from farthing.ledger.migrations import is_current, migrate
 from farthing.ledger.posting import Posting
 
 __all__ = ["MEMORY", "Connections"]
 
 MEMORY: Final = ":memory:"
-_MAGIC: Final = b"SQLite format 3\0"
 
 _T = TypeVar("_T")
 
@@ -139,6 +138,15 @@ class Connections:
                 conn.rollback()
         self.on_rollback()
 
+    def give_back(self) -> None:
+        """Unlock the lock file if a write was struck before it could; not while one is at work."""
+        if self.mutex.acquire(blocking=False):
+            try:
+                if self._lock is not None:
+                    self._lock.release()
+            finally:
+                self.mutex.release()
+
     def another_lock(self) -> FileLock | None:
         """The lock file opened once more, for a thread that waits for it; None in memory.
 
@@ -237,7 +245,7 @@ class Connections:
         try:
             lock.acquire(deadline)
             try:
-                _check_header(self.where)
+                check_header(self.where)
                 conn = sqlite3.connect(
                     self.where,
                     isolation_level=None,
@@ -346,16 +354,27 @@ class Connections:
         self.mutex.release()
         self._reading.release()
 
-    def after_fork_in_child(self) -> None:
-        """Leave what is the parent's alone for ever, and open anew at the next use."""
+    def after_fork_in_child(self, *, quiet: bool) -> None:
+        """Let go of what is the parent's, and open anew at the next use.
+
+        Left open, the inherited connections would make SQLite believe that this process holds the locks
+        which only the parent has, and take none: the parent's close would then remove the log under it.
+        Their own close takes nothing from the parent, whose locks keep it from the log.
+
+        Args:
+            quiet: whether nothing was written or read at the fork; else they must not be touched.
+        """
         self.mutex = threading.Lock()
         self._writer = 0
         self._reading = threading.Lock()
         if self.memory:
             return  # a copy of its own
         for conn in (self._conn, self._reader):
-            if conn is not None:
+            if conn is not None and not quiet:
                 _leak(conn)
+            elif conn is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    conn.close()
         if self._lock is not None:
             self._lock.close()
         self._conn = self._reader = self._lock = None
@@ -370,21 +389,7 @@ def _raises_nothing(conn: Posting) -> None:
 
 
 def _leak(conn: sqlite3.Connection) -> None:
-    """Never close it: SQLite would believe the parent's locks its own and might delete the parent's log."""
+    """Never close it: it is in the middle of what the parent is doing, in memory that both share."""
     import ctypes  # noqa: PLC0415  a fork is rare
 
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(conn))
-
-
-def _check_header(path: str) -> None:
-    """Refuse what is no database before SQLite sees it. There is no connection to it in this process yet."""
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-    except IsADirectoryError:
-        raise LedgerError(f"{path} is a folder; a ledger is a file.") from None
-    try:
-        head = os.read(fd, len(_MAGIC))
-    finally:
-        os.close(fd)
-    if head and head != _MAGIC:
-        raise LedgerCorrupt(f"{path} is not a SQLite database, so it is not a ledger; it was left as it is.")

@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import Final
 
-from farthing.errors import LedgerError, LedgerLocked
+from farthing.errors import LedgerCorrupt, LedgerError, LedgerLocked
 
-__all__ = ["Busy", "FileLock", "network_file_system", "try_lock"]
+__all__ = ["Busy", "FileLock", "check_header", "network_file_system", "try_lock"]
 
 if sys.platform == "win32":  # pragma: no cover
     import msvcrt
@@ -58,6 +58,7 @@ else:
         fcntl.flock(fd, fcntl.LOCK_UN)
 
 
+_MAGIC: Final = b"SQLite format 3\0"
 _FIRST_WAIT: Final = 30e-6
 _LONGEST_WAIT: Final = 5e-4
 _NETWORK: Final = frozenset(
@@ -174,3 +175,17 @@ def prepare(path: str) -> None:
             f"{path} is on a network file system ({kind}), where SQLite cannot keep several processes apart; "
             "put the ledger on a local disk, or in PostgreSQL by its URL."
         )
+
+
+def check_header(path: str) -> None:
+    """Refuse what is no database before SQLite sees it. There is no connection to it in this process yet."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+    except IsADirectoryError:
+        raise LedgerError(f"{path} is a folder; a ledger is a file.") from None
+    try:
+        head = os.read(fd, len(_MAGIC))
+    finally:
+        os.close(fd)
+    if head and head != _MAGIC:
+        raise LedgerCorrupt(f"{path} is not a SQLite database, so it is not a ledger; it was left as it is.")

@@ -109,11 +109,11 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
+    quiet, _registry.taken = _registry.taken, []
     _registry.lock = threading.Lock()
-    _registry.taken = []
     for store in list(_all):
         with contextlib.suppress(OSError):
-            store.after_fork_in_child()
+            store.after_fork_in_child(quiet=store in quiet)
 
 
 if hasattr(os, "register_at_fork"):

@@ -35,8 +35,7 @@ def call(conn: sqlite3.Connection, call_id: str) -> dict[str, Any] | None:
     """The finished call with this id, with its stored rates and raw usage as JSON text."""
     found = rows(
         conn,
-        f"{CALL_SELECT}, price.json AS rates, c.raw AS raw{CALL_FROM}"
-        " WHERE c.seq = ? AND c.state <> 0",
+        f"{CALL_SELECT}, price.json AS rates, c.raw AS raw{CALL_FROM} WHERE c.seq = ? AND c.state <> 0",
         (find(conn, call_id),),
     )
     return found[0] if found else None

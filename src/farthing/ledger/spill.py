@@ -76,7 +76,7 @@ def folders(ledger: str) -> Iterator[Path]:
     with contextlib.suppress(OSError, RuntimeError):
         yield platformdirs.user_state_path("farthing", appauthor=False) / "spill"
     yield Path(ledger).parent
-    user = os.getuid() if hasattr(os, "getuid") else "user"
+    user = os.geteuid() if hasattr(os, "geteuid") else "user"
     yield Path(tempfile.gettempdir()) / f"farthing-{user}"
 
 

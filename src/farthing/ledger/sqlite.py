@@ -51,9 +51,7 @@ class SqliteLedger(Group, Jobs, Prices, Corrections, TakingIn, Upkeep):
 
     _connected_by: type[Connections] = Connections
 
-    def __init__(
-        self, where: str, *, clock: Clock, durability: Durability, timeout: float
-    ) -> None:
+    def __init__(self, where: str, *, clock: Clock, durability: Durability, timeout: float) -> None:
         self.where = where
         self.durability: Durability = durability
         self._clock = clock
@@ -175,8 +173,8 @@ class SqliteLedger(Group, Jobs, Prices, Corrections, TakingIn, Upkeep):
     def after_fork_in_parent(self) -> None:
         self._connections.after_fork_in_parent()
 
-    def after_fork_in_child(self) -> None:
-        self._connections.after_fork_in_child()
+    def after_fork_in_child(self, *, quiet: bool) -> None:
+        self._connections.after_fork_in_child(quiet=quiet)
         self._writer.after_fork_in_child()
 
     # Inside a transaction

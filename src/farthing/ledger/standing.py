@@ -133,9 +133,7 @@ def redefine(conn: sqlite3.Connection, number: int, budget: Budget, now: int) ->
         (_BEFORE_ALL, number, now),
     )
     _close(conn, number, now)
-    conn.execute(
-        "UPDATE budget SET rules = ?, since = ? WHERE id = ?", (budget_to_json(budget), now, number)
-    )
+    conn.execute("UPDATE budget SET rules = ?, since = ? WHERE id = ?", (budget_to_json(budget), now, number))
     _changed(conn)
 
 

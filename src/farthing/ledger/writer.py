@@ -120,6 +120,9 @@ class Writer:
                 return connections.write(operation, argument, full=full, patient=False)
             except Busy:
                 pass
+            except BaseException:  # of a signal handler, perhaps between the commit and the lock file
+                connections.give_back()
+                raise
         answer: _T = self._handed_over(operation, argument, full=full)
         return answer
 
@@ -142,6 +145,7 @@ class Writer:
             raise
         if not in_time:
             self._give_up(slot)
+            self._connections.give_back()
             raise LedgerLocked(
                 f"Others have been writing {self._connections.where} for too long; nothing was written."
             )
@@ -216,6 +220,7 @@ class Writer:
         told: list[tuple[_Slot, Any]] = []
         try:
             if lock is not None:
+                self._connections.give_back()
                 lock.wait()
             self._wake_rest()
             while len(slots) < _MOST and not queue.empty():

@@ -240,8 +240,8 @@ class Booking:
 
 
 def _stated(usage: Any, provider: str | None) -> Reading:
-    """Counts as the caller states them. A body that contradicts itself is its provider's, and is booked with a
-    flag; a mistake in a `Usage` is told."""
+    """Counts as the caller states them. A mistake in a `Usage` is told; a body that contradicts itself is its
+    provider's, and is booked with a flag."""
     reading = reading_of(usage, provider=provider)
     if reading is None or reading.suspect:
         raise InvalidUsage(
