@@ -31,6 +31,8 @@ class Settle:
 
     __slots__ = ("also", "end", "grant", "hurry", "void", "wanted")
 
+    can_be_spilled = True
+
     def __init__(
         self,
         grant: Grant | None,

@@ -51,9 +51,7 @@ class Ending:
                 self._left.put(lambda: want)
             else:
                 self._post(want)
-                if (
-                    want.grant is not None
-                ):  # else the ledger could not be used just now: the next call will see
+                if want.grant is not None:  # else the ledger could not be used: the next call will see
                     self.retry()
         except Exception as error:
             self.postpone(want, error)
@@ -64,17 +62,24 @@ class Ending:
 
     def postpone(self, want: Settle, error: BaseException) -> None:
         """The end of a call could not be booked, as `error` that was raised says: it is tried again."""
-        if isinstance(error, LedgerError):
-            say_once(
-                ("settle", type(error).__name__),
-                logging.ERROR,
-                "the end of a call could not be booked and will be tried again: %s",
-                error,
-            )
-            self._overdue.ended(want)
-        else:
+        if not isinstance(error, LedgerError):
             self._overdue.again(want)
             self.bug("booking the end of a call", error)
+            return
+        say_once(
+            ("settle", type(error).__name__),
+            logging.ERROR,
+            "the end of a call could not be booked and will be tried again: %s",
+            error,
+        )
+        if not want.can_be_spilled:
+            self._overdue.again(want)
+            return
+        try:
+            self._overdue.ended(want)
+        except Exception:
+            self._overdue.again(want)
+            self.bug("spilling the end of a call")
 
     def _post(self, want: Settle) -> None:
         if want.grant is None:

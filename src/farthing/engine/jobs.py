@@ -21,10 +21,13 @@ class Park(Settle):
 
     __slots__ = ("job", "notes", "then", "until_ns")
 
+    can_be_spilled = False  # it is no end: without its row there is nothing to keep
+
     def __init__(
         self, call: Call, job: JobRef, waits_ns: int, notes: Mapping[str, str], then: Settle | None = None
     ) -> None:
         self.grant = call.hold.grant
+        self.wanted = None
         self.also = ()
         self.void = False
         self.hurry = then is not None and then.hurry
