@@ -33,14 +33,14 @@ class Ending:
 
     bug = staticmethod(tell_of_bug)
 
-    @property
-    def ledger(self) -> Ledger:
-        """The ledger, opened at first use."""
-        raise NotImplementedError
+    if TYPE_CHECKING:
 
-    def writing_here(self) -> bool:
-        """Whether this thread is in the middle of a write."""
-        raise NotImplementedError
+        @property
+        def ledger(self) -> Ledger:
+            """The ledger, opened at first use."""
+
+        def writing_here(self) -> bool:
+            """Whether this thread is in the middle of a write."""
 
     def settle(self, want: Settle) -> None:
         """Book the end of a call. Never raises: what cannot be booked now is spilled or tried again."""

@@ -192,6 +192,9 @@ class Writer:
 
     def _run(self) -> None:
         with self._running:  # a second one was started if a signal handler raised while the first was
+            if self._alone:  # it came too late
+                self._drain()
+                return
             self._ident = threading.get_ident()
             try:
                 self._lock = self._connections.another_lock()
@@ -317,15 +320,19 @@ class Writer:
 
     def stop(self) -> None:
         """Do what is queued; from then on each caller writes for itself."""
-        self._stopped = True
-        thread = self._thread
-        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
-            self._queue.put(None)
-            thread.join(timeout=self._connections.timeout)
-            if thread.is_alive():  # the lock file is held by somebody else; callers give up by themselves
-                return
-        self._drain()
-        self._alone = True
+        with self._starting:  # one that is about to run does so before it is waited for
+            self._stopped = True
+        if self._ident == threading.get_ident():
+            self._drain()
+            return
+        self._queue.put(None)
+        if not self._running.acquire(timeout=self._connections.timeout):
+            return  # the lock file is held by somebody else; callers give up by themselves
+        try:
+            self._drain()
+            self._alone = True
+        finally:
+            self._running.release()
 
     def after_fork_in_child(self) -> None:
         """The queue is that of the parent's threads. Its lock file is only closed: unlocking would unlock the
