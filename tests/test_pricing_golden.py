@@ -3,6 +3,9 @@
 Each cell gives the rates as the provider's page has them, in USD per million tokens, and the cost that
 follows from them on paper. The catalog has to come to the same rates by itself, and pricing to the same cost.
 Bills, further down, are counts beside the published price of each, added up here.
+
+A page is cited with the day, or the month, as of which it was seen. "Quoted" is a page that somebody else
+read on that day; "listed" is a table of others, where no page of the provider's was found.
 """
 
 from __future__ import annotations
@@ -20,8 +23,12 @@ from farthing.money import usd_from_pico
 from farthing.pricing import price, total
 from farthing.records import Usage
 
-OPENAI = "https://openai.com/api/pricing"
-DEVELOPERS = "https://developers.openai.com/api/docs/pricing"
+OPENAI = "developers.openai.com/api/docs/pricing, 2026-06-27"
+MODEL_PAGES = "developers.openai.com/api/docs/models, 2026-11"
+LONG = "above 272,000 twice the input, 1.5 x the output: developers.openai.com/api/docs/models, 2026-11"
+O3_OF_APRIL = "platform.openai.com/docs/models/o3, quoted in RooCodeInc/Roo-Code#2691 on 2025-04-17"
+O3_OF_JUNE = "quoted in langfuse/langfuse#7223 on 2025-06-10"
+LITELLM = "listed in litellm's model_prices_and_context_window.json, 2026"
 
 
 @dataclass(frozen=True)
@@ -82,13 +89,12 @@ CELLS = [
     Cell("gpt-4-0613", {"input": "30", "output": "60"}, used(100, 10), "0.0036"),
     Cell("gpt-3.5-turbo-0125", {"input": "0.5", "output": "1.5"}, used(1000, 1000), "0.002"),
     # 500 x 1.25 + 500 x 0.125 + 2000 x 10 = 625 + 62.5 + 20000
-    Cell("gpt-5-2025-08-07", GPT_5, used(1000, 2000, 500), "0.0206875", page=DEVELOPERS),
+    Cell("gpt-5-2025-08-07", GPT_5, used(1000, 2000, 500), "0.0206875"),
     Cell(
         "gpt-5-mini",
         {"input": "0.25", "cached": "0.025", "output": "2"},
         used(100, 100),
         "0.000225",
-        page=DEVELOPERS,
     ),
     # 5 x 0.05 + 5 x 0.005 + 1 x 0.4 = 0.25 + 0.025 + 0.4 = 0.675 millionths
     Cell(
@@ -96,15 +102,13 @@ CELLS = [
         {"input": "0.05", "cached": "0.005", "output": "0.4"},
         used(10, 1, 5),
         "0.000000675",
-        page=DEVELOPERS,
     ),
-    Cell("gpt-5-pro", {"input": "15", "output": "120"}, used(1000, 1000), "0.135", page=DEVELOPERS),
+    Cell("gpt-5-pro", {"input": "15", "output": "120"}, used(1000, 1000), "0.135"),
     Cell(
         "gpt-5.2",
         {"input": "1.75", "cached": "0.175", "output": "14"},
         used(1000, 100),
         "0.00315",
-        page=DEVELOPERS,
     ),
     # tiers: 100 x 2.5 + 100 x 20, and half of gpt-5's price
     Cell(
@@ -112,7 +116,6 @@ CELLS = [
         {"input": "2.5", "cached": "0.25", "output": "20"},
         used(100, 100),
         "0.00225",
-        page=DEVELOPERS,
         tier="priority",
     ),
     Cell(
@@ -120,23 +123,23 @@ CELLS = [
         {"input": "0.625", "cached": "0.0625", "output": "5"},
         used(100, 100),
         "0.0005625",
-        page=DEVELOPERS,
         tier="flex",
     ),
     # a band is a cliff: 272,000 x 2.5 + 1,000 x 15, and one token more at 5 and 22.5
-    Cell("gpt-5.4", GPT_5_4, used(272_000, 1000), "0.695", page=DEVELOPERS),
-    Cell("gpt-5.4", GPT_5_4_LONG, used(272_001, 1000), "1.382505", page=DEVELOPERS, band=272_000),
+    Cell("gpt-5.4", GPT_5_4, used(272_000, 1000), "0.695"),
+    Cell("gpt-5.4", GPT_5_4_LONG, used(272_001, 1000), "1.382505", page=LONG, band=272_000),
     # 272,000 x 0.5 (cached) + 1 x 5 + 0
-    Cell("gpt-5.4", GPT_5_4_LONG, used(272_001, 0, 272_000), "0.136005", page=DEVELOPERS, band=272_000),
+    Cell("gpt-5.4", GPT_5_4_LONG, used(272_001, 0, 272_000), "0.136005", page=LONG, band=272_000),
     # o3 became 80 % cheaper on 10 June 2025
     Cell(
         "o3",
         {"input": "10", "output": "40"},
         used(1_000_000, 1_000_000),
         "50",
+        page=O3_OF_APRIL,
         at=datetime(2025, 6, 9, 23, 59, 59, tzinfo=UTC),
     ),
-    Cell("o3", O3, used(1_000_000, 1_000_000), "10", at=datetime(2025, 6, 10, tzinfo=UTC)),
+    Cell("o3", O3, used(1_000_000, 1_000_000), "10", page=O3_OF_JUNE, at=datetime(2025, 6, 10, tzinfo=UTC)),
     Cell("o3-mini", {"input": "1.1", "cached": "0.55", "output": "4.4"}, used(10, 10), "0.000055"),
     Cell("o4-mini", {"input": "1.1", "cached": "0.275", "output": "4.4"}, used(10, 0, 10), "0.00000275"),
     Cell("o1", {"input": "15", "cached": "7.5", "output": "60"}, used(1000, 1000), "0.075"),
@@ -146,21 +149,28 @@ CELLS = [
         {"input": "4", "cached": "0.4", "cache_write": "5", "output": "20"},
         {"input_tokens": 1000, "cached_tokens": 100, "cache_write_tokens": 400, "output_tokens": 10},
         "0.00424",
-        page=DEVELOPERS,
+        page=MODEL_PAGES,
     ),
     Cell("text-embedding-3-small", {"input": "0.02"}, {"input_tokens": 1_000_003}, "0.02000006"),
     Cell("text-embedding-3-large", {"input": "0.13"}, {"input_tokens": 7}, "0.00000091"),
     Cell("text-embedding-ada-002", {"input": "0.1"}, {"input_tokens": 8}, "0.0000008"),
     # fine-tuned models have prices of their own
-    Cell("ft:gpt-4o-mini-2024-07-18:acme::a1", {"input": "0.3", "output": "1.2"}, used(1000, 1000), "0.0015"),
+    Cell(
+        "ft:gpt-4o-mini-2024-07-18:acme::a1",
+        {"input": "0.3", "output": "1.2"},
+        used(1000, 1000),
+        "0.0015",
+        page=LITELLM,
+    ),
     Cell(
         "ft:gpt-4.1:acme::a1",
         {"input": "3", "cached": "0.75", "output": "12"},
         used(1000, 1000, 500),
         "0.013875",
+        page=LITELLM,
     ),
     # 0.36 USD an hour, ten seconds
-    Cell("whisper-1", {}, {}, "0.001"),
+    Cell("whisper-1", {}, {}, "0.001", page=MODEL_PAGES),
 ]
 
 
@@ -182,20 +192,48 @@ def test_a_published_price_gives_the_cost_worked_out_by_hand(cell: Cell):
     assert cost.cost_source == "priced"
     assert sum((line.amount for line in cost.lines), Decimal(0)) == Decimal(cell.cost)
     assert total(usage, rates) == (cost.nano, "priced", ())
+    assert cell.page
 
 
-CLAUDE = "platform.claude.com/docs/en/about-claude/pricing, 2026-10"
-CLAUDE_FEBRUARY = "platform.claude.com/docs/en/about-claude/pricing, 2026-02"
-RESIDENCY = "platform.claude.com/docs/en/manage-claude/data-residency, 2026-11"
-VERTEX = "docs.claude.com/en/api/claude-on-vertex-ai, 2026-02"
+CLAUDE = "platform.claude.com/docs/en/about-claude/pricing, 2026-09"
+CLAUDE_LONG = "platform.claude.com/docs/en/about-claude/pricing, quoted from the web archive of 2026-03-01"
+OPUS_5_5 = "platform.claude.com/docs/en/about-claude/models/overview, and of reads models/haiku-5-5, 2026-11"
+HAIKU_5_5 = "platform.claude.com/docs/en/models/haiku-5-5/overview, 2026-11"
+SONNET_5_5 = "platform.claude.com/docs/en/models/sonnet-5-5/overview, of its release"
+SONNET_5_5_CUT = "about-claude/pricing, quoted on 2026-10-24 for kurofune/claudit v1.9.2"
 PRIORITY = "openai.com/api-priority-processing, 2026-10"
-REGIONS = "developers.openai.com/api/docs/guides/data-residency, 2026-10"
-GEMINI = "ai.google.dev/gemini-api/docs/pricing, 2026-11"
-BEDROCK = "aws.amazon.com/bedrock/pricing, 2026-11"
+REGIONS = "developers.openai.com/api/docs/guides/data-residency, 2026-11"
+FLEX_LONG = "developers.openai.com/api/docs/pricing, quoted on 2026-09-24 in rekursiv-ai/sagent"
+SOL = "OpenAI's announcement of 2026-08-21, quoted at docs.laozhang.ai on 2026-09-24"
+LUNA = "OpenAI's announcement of 2026-07-30, quoted at docs.laozhang.ai on 2026-08-01"
+AZURE = "Azure Retail Prices API, quoted on 2026-08-05 in SergeevDmitry/llm-kit"
+GEMINI = "ai.google.dev/gemini-api/docs/pricing, quoted on 2026-08-05 in SergeevDmitry/llm-kit"
+GEMINI_3_6 = "ai.google.dev/gemini-api/docs/pricing, quoted on 2026-09-07 in usage-tab 1.2.0"
+AGENT_PLATFORM = (
+    "cloud.google.com/gemini-enterprise-agent-platform/generative-ai/pricing, quoted on 2026-08-18"
+)
+NOVA = "aws.amazon.com/bedrock/pricing, quoted at swfte.com in 2026-05"
 DEEPSEEK_2025 = "api-docs.deepseek.com/quick_start/pricing, 2025-09"
-DEEPSEEK = "api-docs.deepseek.com/quick_start/pricing, 2026-10"
+DEEPSEEK_V3_2 = "api-docs.deepseek.com/quick_start/pricing, quoted in RooCodeInc/Roo-Code on 2025-12-09"
+DEEPSEEK_V4 = "api-docs.deepseek.com/quick_start/pricing, quoted on 2026-05-22"
+DEEPSEEK = "api-docs.deepseek.com/quick_start/pricing, 2026-08 to 2026-10"
+V4_HOURS = "api-docs.deepseek.com/quick_start/pricing, quoted in pydantic/genai-prices#581 on 2026-08-22"
+GROQ = "console.groq.com/docs/models, quoted on 2026-08-05; cached: listed at models.dev on 2026-05-27"
 MISTRAL = "mistral.ai/pricing, 2026-11; docs.mistral.ai/inference/regional-inference, 2026-11"
-OTHERS = "the provider's pricing page, 2026-11"
+LARGE_4 = (
+    "docs.mistral.ai/models/mistral-large-4-0, quoted on 2026-10-06 at models.dev: preview at half price"
+)
+LARGE_4_LIST = "listed in Franklin v3.49.15 of 2026-10-20 and by Vercel's AI Gateway"
+LARGE_4_OPEN = "listed for OpenRouter at getmaxim.ai, 2026-11; Mistral's own page was not found"
+GROK_4_5 = "docs.x.ai/developers/pricing, quoted on 2026-08-10 in BerriAI/litellm#36413"
+GROK_4_6 = "docs.x.ai/developers/grok-4-6 and advanced-api-usage/regions, 2026-11"
+GROK_4_7 = "docs.x.ai, quoted at apidog.com on 2026-09-29: dearer from 200,000 on"
+TOGETHER_2025 = "together.ai/pricing, as genai-prices had it on 2025-07-03"
+TOGETHER = "together.ai/pricing, quoted on 2026-07-02 in anomalyco/models.dev#2989 and on 2026-08-05"
+GEO = "docs.together.ai/docs/serverless/geo-specific-inference, 2026-11: 1.25 x models.dev's price of 2026"
+COHERE = "listed at models.dev, 2026; cohere.com/pricing does not have it any more"
+SONAR = "docs.perplexity.ai/getting-started/pricing, 2026-11: the fee of the largest search context"
+OPENROUTER = "listed at models.dev, 2026"
 US_EAST = "https://us-east5-aiplatform.googleapis.com/v1"
 BUILT_IN = {"web_searches": 3}
 
@@ -242,7 +280,7 @@ def claude(model: str, *items: tuple[int, str], **more: Any) -> Bill:
     return Bill(more.pop("provider", "anthropic"), model, items, usage, more.pop("page", CLAUDE), **more)
 
 
-def simple(provider: str, model: str, *items: tuple[int, str], page: str = OTHERS, **more: Any) -> Bill:
+def simple(provider: str, model: str, *items: tuple[int, str], page: str = OPENAI, **more: Any) -> Bill:
     """Items in the order input, cached, output."""
     plain, cached, out = ((*items, *[(0, "0")] * 3))[:3]
     usage = tokens(plain[0], out[0], cached[0]) | more.pop("usage", {})
@@ -256,23 +294,33 @@ BILLS = [
     claude("claude-haiku-4-5", (10, "1"), (1000, "1.25"), NONE, NONE, (1, "5")),
     claude("claude-haiku-4-5-20251001", (10, "1"), NONE, (1000, "2"), NONE, (1, "5")),
     claude("claude-opus-4-1-20250805", (7, "15"), (1, "18.75"), (1, "30"), (1, "1.5"), (3, "75")),
-    claude("claude-opus-5-5", (100, "4"), (10, "5"), (10, "8"), (1000, "0.2"), (100, "20")),
+    claude("claude-opus-5-5", (100, "4"), (10, "5"), (10, "8"), (1000, "0.2"), (100, "20"),
+           page=OPUS_5_5),
     claude("claude-sonnet-5", (100, "2"), (10, "2.5"), (10, "4"), (1000, "0.2"), (100, "10")),
     # its long context was a cliff for the whole request, cached tokens counted
     claude("claude-sonnet-4-5", (200_000, "3"), NONE, NONE, NONE, (1000, "15"),
-           at="2026-02-20", page=CLAUDE_FEBRUARY),
+           at="2026-02-20", page=CLAUDE_LONG),
     claude("claude-sonnet-4-5", (200_001, "6"), NONE, NONE, NONE, (1000, "22.5"),
-           at="2026-02-20", page=CLAUDE_FEBRUARY),
+           at="2026-02-20", page=CLAUDE_LONG),
     claude("claude-sonnet-4-5", (1, "6"), NONE, NONE, (200_000, "0.6"), (1, "22.5"),
-           at="2026-02-20", page=CLAUDE_FEBRUARY),
+           at="2026-02-20", page=CLAUDE_LONG),
     claude("claude-sonnet-4-5", (1, "6"), (100_000, "7.5"), (100_000, "12"), NONE, (1, "22.5"),
-           at="2026-02-20", page=CLAUDE_FEBRUARY),
-    claude("claude-haiku-5-5", (100_000, "0.1"), NONE, NONE, NONE, (10, "0.5")),
-    claude("claude-haiku-5-5", (100_001, "0.5"), NONE, NONE, NONE, (10, "2.5")),
+           at="2026-02-20", page=CLAUDE_LONG),
+    claude("claude-haiku-5-5", (100_000, "0.1"), NONE, NONE, NONE, (10, "0.5"), page=HAIKU_5_5),
+    claude("claude-haiku-5-5", (100_001, "0.5"), NONE, NONE, NONE, (10, "2.5"), page=HAIKU_5_5),
+    claude("claude-haiku-5-5", (1, "0.5"), (90_000, "0.625"), (5_000, "1"), (5_000, "0.05"), (10, "2.5"),
+           page=HAIKU_5_5),
+    # reads became cheaper on 2026-10-07
+    claude("claude-sonnet-5-5", (100, "2"), (10, "2.5"), (10, "4"), (1000, "0.2"), (100, "10"),
+           at="2026-10-06T23:59:59", page=SONNET_5_5),
+    claude("claude-sonnet-5-5", (100, "2"), (10, "2.5"), (10, "4"), (1000, "0.1"), (100, "10"),
+           at="2026-10-07", page=SONNET_5_5_CUT),
     # which was given up on 2026-03-13
-    claude("claude-opus-4-6", (200_001, "10"), NONE, NONE, NONE, (1000, "37.5"), at="2026-03-12T23:59:59"),
+    claude("claude-opus-4-6", (200_001, "10"), NONE, NONE, NONE, (1000, "37.5"), at="2026-03-12T23:59:59",
+           page=CLAUDE_LONG),
     claude("claude-opus-4-6", (200_001, "5"), NONE, NONE, NONE, (1000, "25"), at="2026-03-13"),
-    claude("claude-sonnet-4-6", (200_001, "6"), NONE, NONE, NONE, (1000, "22.5"), at="2026-03-12T23:59:59"),
+    claude("claude-sonnet-4-6", (200_001, "6"), NONE, NONE, NONE, (1000, "22.5"), at="2026-03-12T23:59:59",
+           page=CLAUDE_LONG),
     claude("claude-sonnet-4-6", (200_001, "3"), NONE, NONE, NONE, (1000, "15"), at="2026-03-13"),
     # fast and batch; before the price list had batch prices they were half all the same
     claude("claude-opus-4-8", (1000, "10"), NONE, NONE, (1000, "1"), (100, "50"), tier="fast"),
@@ -282,53 +330,55 @@ BILLS = [
     claude("claude-haiku-4-5", (10, "0.5"), (10, "0.625"), (10, "1"), (10, "0.05"), (1, "2.5"), tier="batch"),
     # inference in the United States alone: 1.1 x, from Opus 4.6 on
     claude("claude-opus-4-6", (1000, "5.5"), (10, "6.875"), (10, "11"), (100, "0.55"), (100, "27.5"),
-           region="us", page=RESIDENCY, flagged=True),
-    claude("claude-opus-4-6", (1000, "5"), NONE, NONE, NONE, (100, "25"), region="global", page=RESIDENCY),
-    claude("claude-sonnet-4-5", (1000, "3"), NONE, NONE, NONE, (100, "15"), region="us", page=RESIDENCY),
+           region="us", flagged=True),
+    claude("claude-opus-4-6", (1000, "5"), NONE, NONE, NONE, (100, "25"), region="global"),
+    claude("claude-sonnet-4-5", (1000, "3"), NONE, NONE, NONE, (100, "15"), region="us"),
     claude("claude-opus-4-6", (1000, "2.75"), NONE, NONE, NONE, (100, "13.75"), region="us", tier="batch",
-           page=RESIDENCY, flagged=True),
+           flagged=True),
     # three searches at 10 USD a thousand, which no tier or region changes
     claude("claude-opus-4-6", (1000, "2.75"), NONE, NONE, NONE, (100, "13.75"), region="us", tier="batch",
-           page=CLAUDE, usage=BUILT_IN, by_the_piece="0.03", flagged=True),
-    # the same models elsewhere
+           usage=BUILT_IN, by_the_piece="0.03", flagged=True),
+    # the same models elsewhere: a tenth more through regional endpoints, from Claude 4.5 on, by Anthropic's
+    # page; AWS's own was not seen
     claude("us.anthropic.claude-sonnet-4-5-20250929-v1:0", (1000, "3.3"), (10, "4.125"), (10, "6.6"),
-           (100, "0.33"), (100, "16.5"), provider="aws", page=BEDROCK),
+           (100, "0.33"), (100, "16.5"), provider="aws"),
     claude("global.anthropic.claude-sonnet-4-5-20250929-v1:0", (1000, "3"), NONE, NONE, (100, "0.3"),
-           (100, "15"), provider="aws", page=BEDROCK),
+           (100, "15"), provider="aws"),
     claude("arn:aws:bedrock:eu-west-1:1:inference-profile/eu.anthropic.claude-haiku-4-5-20251001-v1:0",
-           (1000, "1.1"), NONE, NONE, (100, "0.11"), (100, "5.5"), provider="aws", page=BEDROCK),
+           (1000, "1.1"), NONE, NONE, (100, "0.11"), (100, "5.5"), provider="aws"),
     claude("claude-opus-4-6", (1000, "5.5"), NONE, NONE, NONE, (100, "27.5"), provider="google", url=US_EAST,
-           page=VERTEX, flagged=True),
-    claude("claude-opus-4-6", (1000, "5"), NONE, NONE, NONE, (100, "25"), provider="google", page=VERTEX,
+           flagged=True),
+    claude("claude-opus-4-6", (1000, "5"), NONE, NONE, NONE, (100, "25"), provider="google",
            url="https://aiplatform.googleapis.com/v1"),
     claude("claude-sonnet-4@20250514", (1000, "3"), NONE, NONE, NONE, (100, "15"), provider="google",
-           url=US_EAST, page=VERTEX),
+           url=US_EAST),
     # OpenAI: prices that changed on a day
-    simple("openai", "gpt-5.6-sol", (1000, "5"), (100, "0.5"), (100, "30"), page=DEVELOPERS,
+    simple("openai", "gpt-5.6-sol", (1000, "5"), (100, "0.5"), (100, "30"), page=SOL,
            at="2026-08-20T23:59:59"),
-    simple("openai", "gpt-5.6-sol", (1000, "4"), (100, "0.4"), (100, "20"), page=DEVELOPERS, at="2026-08-21"),
-    simple("openai", "gpt-5.6-luna", (1000, "1"), (100, "0.1"), (100, "6"), page=DEVELOPERS,
+    simple("openai", "gpt-5.6-sol", (1000, "4"), (100, "0.4"), (100, "20"), page=SOL, at="2026-08-21"),
+    simple("openai", "gpt-5.6-luna", (1000, "1"), (100, "0.1"), (100, "6"), page=LUNA,
            at="2026-07-29T23:59:59"),
-    simple("openai", "gpt-5.6-luna", (1000, "0.2"), (100, "0.02"), (100, "1.2"), page=DEVELOPERS,
+    simple("openai", "gpt-5.6-luna", (1000, "0.2"), (100, "0.02"), (100, "1.2"), page=LUNA,
            at="2026-07-30"),
     simple("openai", "o3", (1000, "10"), (1000, "2.5"), (100, "40"), at="2025-06-09T23:59:59",
-           page="platform.openai.com/docs/models/o3, 2025-04"),
-    simple("openai", "o3", (1000, "2"), (1000, "0.5"), (100, "8"), at="2025-06-10", page=OPENAI),
-    simple("openai", "gpt-5.6-sol", (272_000, "4"), NONE, (10, "20"), page=DEVELOPERS),
-    simple("openai", "gpt-5.6-sol", (1, "8"), (272_000, "0.8"), (10, "30"), page=DEVELOPERS),
+           page=O3_OF_APRIL),
+    simple("openai", "o3", (1000, "2"), (1000, "0.5"), (100, "8"), at="2025-06-10", page=O3_OF_JUNE),
+    simple("openai", "gpt-5.6-sol", (272_000, "4"), NONE, (10, "20"), page=MODEL_PAGES),
+    simple("openai", "gpt-5.6-sol", (1, "8"), (272_000, "0.8"), (10, "30"), page=MODEL_PAGES),
     # tiers
     simple("openai", "gpt-4.1", (1000, "3.5"), (100, "0.875"), (100, "14"), tier="priority", page=PRIORITY),
     simple("openai", "gpt-4o-2024-11-20", (1000, "4.25"), (100, "2.125"), (100, "17"), tier="priority",
            page=PRIORITY),
     simple("openai", "gpt-5-mini", (1000, "0.45"), (100, "0.045"), (100, "3.6"), tier="priority",
            page=PRIORITY),
-    simple("openai", "gpt-5", (1000, "0.625"), (100, "0.0625"), (100, "5"), tier="batch", page=DEVELOPERS),
-    simple("openai", "gpt-5", (1000, "0.625"), (100, "0.0625"), (100, "5"), tier="batch", page=DEVELOPERS,
+    simple("openai", "gpt-5", (1000, "0.625"), (100, "0.0625"), (100, "5"), tier="batch"),
+    simple("openai", "gpt-5", (1000, "0.625"), (100, "0.0625"), (100, "5"), tier="batch",
            at="2026-10-13T23:59:59", flagged=True),
-    simple("openai", "gpt-5.4", (272_001, "2.5"), NONE, (10, "11.25"), tier="flex", page=DEVELOPERS),
-    simple("openai", "gpt-4o-mini", (1000, "0.075"), (100, "0.0375"), (100, "0.3"), tier="flex",
-           page="platform.openai.com/docs/guides/flex-processing, 2025-04", flagged=True),
-    simple("openai", "text-embedding-3-small", (1000, "0.01"), tier="batch", page=OPENAI, flagged=True),
+    simple("openai", "gpt-5.4", (272_001, "2.5"), NONE, (10, "11.25"), tier="flex", page=FLEX_LONG),
+    simple("openai", "o3", (1000, "1"), (100, "0.25"), (100, "4"), tier="flex", flagged=True,
+           at="2026-10-01"),
+    simple("openai", "o3", (1000, "1"), (100, "0.25"), (100, "4"), tier="flex"),
+    simple("openai", "text-embedding-3-small", (1000, "0.01"), tier="batch", flagged=True, page=LITELLM),
     # data residency: 10 % more, for models released from 2026-03-05 on
     simple("openai", "gpt-5.4", (1000, "2.75"), (100, "0.275"), (100, "16.5"), page=REGIONS, flagged=True,
            url="https://eu.api.openai.com/v1"),
@@ -339,40 +389,43 @@ BILLS = [
     simple("openai", "gpt-4o", (1000, "2.5"), NONE, (100, "10"), page=REGIONS,
            url="https://eu.api.openai.com/v1"),
     # a fine-tuned model, in a batch too
-    simple("openai", "ft:gpt-4o-mini-2024-07-18:acme::a1", (1000, "0.3"), (500, "0.15"), (100, "1.2")),
-    simple("openai", "ft:gpt-4.1-mini:acme::a1", (1000, "0.4"), (500, "0.1"), (100, "1.6"), tier="batch",
-           page=OPENAI, flagged=True),
+    simple("openai", "ft:gpt-4o-mini-2024-07-18:acme::a1", (1000, "0.3"), (500, "0.15"), (100, "1.2"),
+           page=LITELLM),
+    simple("openai", "ft:gpt-4.1-mini:acme::a1", (1000, "0.4"), NONE, (100, "1.6"), tier="batch",
+           page=LITELLM, flagged=True),
     # audio has a price of its own: 100 of 300 in, 50 of 80 out
     Bill("openai", "gpt-audio", ((200, "2.5"), (100, "32"), (30, "10"), (50, "64")),
-         used(300, 80) | {"audio_input_tokens": 100, "audio_output_tokens": 50}, OPENAI),
+         used(300, 80) | {"audio_input_tokens": 100, "audio_output_tokens": 50}, MODEL_PAGES),
     Bill("openai", "gpt-4o-audio-preview", ((200, "2.5"), (100, "40"), (30, "10"), (50, "80")),
-         used(300, 80) | {"audio_input_tokens": 100, "audio_output_tokens": 50}, OPENAI),
-    Bill("openai", "gpt-realtime", ((100, "4"), (100, "32"), (100, "0.4"), (50, "64")),
-         used(300, 50, 100) | {"audio_input_tokens": 100, "audio_output_tokens": 50}, OPENAI),
+         used(300, 80) | {"audio_input_tokens": 100, "audio_output_tokens": 50}, MODEL_PAGES),
+    Bill("openai", "gpt-realtime-1.5", ((100, "4"), (100, "32"), (100, "0.4"), (50, "64")),
+         used(300, 50, 100) | {"audio_input_tokens": 100, "audio_output_tokens": 50}, MODEL_PAGES),
     Bill("google", "gemini-2.5-flash", ((900, "0.3"), (100, "1"), (10, "2.5")),
-         used(1000, 10) | {"audio_input_tokens": 100}, GEMINI),
+         used(1000, 10) | {"audio_input_tokens": 100}, LITELLM),
     Bill("openai", "gpt-image-1", ((100, "5"), (200, "10"), (1000, "40")),
-         used(300, 1000) | {"image_input_tokens": 200}, OPENAI),
-    Bill("openai", "whisper-1", (), {"seconds": 90}, OPENAI, by_the_piece="0.009"),
-    Bill("openai", "tts-1", ((2000, "15"),), {"characters": 2000}, OPENAI),
-    # Azure sells at OpenAI's price
-    simple("azure", "gpt-4o-2024-08-06", (1000, "2.5"), (100, "1.25"), (100, "10")),
-    simple("azure", "gpt-4o-2024-08-06", (1000, "1.25"), (100, "0.625"), (100, "5"), tier="batch",
-           flagged=True, page="learn.microsoft.com, global batch, 2024-08"),
+         used(300, 1000) | {"image_input_tokens": 200}, MODEL_PAGES, at="2026-10-20"),
+    Bill("openai", "whisper-1", (), {"seconds": 90}, MODEL_PAGES, by_the_piece="0.009"),
+    Bill("openai", "tts-1", ((2000, "15"),), {"characters": 2000}, MODEL_PAGES),
+    # three searches, here too at 10 USD a thousand
+    simple("openai", "gpt-4.1", (1000, "2"), NONE, (100, "8"), usage=BUILT_IN, by_the_piece="0.03"),
+    # Azure sold this one at OpenAI's price, and batches at half; it has dates of its own
+    simple("azure", "gpt-4o-2024-08-06", (1000, "2.5"), (100, "1.25"), (100, "10"), page=AZURE),
+    simple("azure", "gpt-4o-2024-08-06", (1000, "1.25"), NONE, (100, "5"), tier="batch", flagged=True,
+           page=AZURE),
     # Google: a cliff, a day, a batch whose cached tokens are not halved again, a region
     simple("google", "gemini-2.5-pro", (100_000, "1.25"), (100_000, "0.125"), (10, "10"), page=GEMINI),
     simple("google", "gemini-2.5-pro", (100_001, "2.5"), (100_000, "0.25"), (10, "15"), page=GEMINI),
-    simple("google", "gemini-3.6-flash", (1000, "0.75"), (100, "0.075"), (100, "3.75"), page=GEMINI,
+    simple("google", "gemini-3.6-flash", (1000, "0.75"), (100, "0.075"), (100, "3.75"), page=GEMINI_3_6,
            at="2026-12-31T23:59:59"),
-    simple("google", "gemini-3.6-flash", (1000, "1.5"), (100, "0.15"), (100, "7.5"), page=GEMINI,
+    simple("google", "gemini-3.6-flash", (1000, "1.5"), (100, "0.15"), (100, "7.5"), page=GEMINI_3_6,
            at="2027-01-01"),
     simple("google", "gemini-2.5-flash", (1000, "0.15"), (100, "0.03"), (100, "1.25"), tier="batch",
-           page=GEMINI),
+           page=LITELLM),
     simple("google", "gemini-2.5-flash", (1000, "0.15"), (100, "0.03"), (100, "1.25"), tier="batch",
-           page=GEMINI, at="2026-10-13", flagged=True),
+           page=LITELLM, at="2026-10-13", flagged=True),
     simple("google", "gemini-2.5-flash", (1000, "0.3"), NONE, (100, "2.5"), page=GEMINI, url=US_EAST),
     simple("google", "gemini-3.5-flash", (1000, "1.65"), (100, "0.165"), (100, "9.9"), flagged=True,
-           page=GEMINI, url="https://aiplatform.eu.rep.googleapis.com/v1"),
+           page=AGENT_PLATFORM, url="https://aiplatform.eu.rep.googleapis.com/v1"),
     # DeepSeek: a night discount until 2025-09-05 16:00 UTC, hours of the day and weekdays since 2026-08
     simple("deepseek", "deepseek-chat", (1000, "0.27"), (100, "0.07"), (100, "1.1"), page=DEEPSEEK_2025,
            at="2025-07-01T16:29:59"),
@@ -383,7 +436,34 @@ BILLS = [
     simple("deepseek", "deepseek-reasoner", (1000, "0.56"), (100, "0.07"), (100, "1.68"), page=DEEPSEEK_2025,
            at="2025-09-05T16:00:00"),
     simple("deepseek", "deepseek-chat", (1000, "0.28"), (100, "0.028"), (100, "0.42"), at="2025-09-29",
-           page="api-docs.deepseek.com/quick_start/pricing, 2026-04"),
+           page=DEEPSEEK_V3_2),
+    simple("deepseek", "deepseek-chat", (1000, "0.28"), (100, "0.028"), (100, "0.42"),
+           page=DEEPSEEK_V3_2, at="2026-04-23T23:59:59"),
+    simple("deepseek", "deepseek-reasoner", (1000, "0.14"), (100, "0.028"), (100, "0.28"), page=DEEPSEEK_V4,
+           at="2026-04-24"),
+    simple("deepseek", "deepseek-v4-flash", (1000, "0.14"), (100, "0.028"), (100, "0.28"), page=DEEPSEEK_V4,
+           at="2026-04-26T12:14:59"),
+    simple("deepseek", "deepseek-v4-flash", (1000, "0.14"), (100, "0.0028"), (100, "0.28"), page=DEEPSEEK_V4,
+           at="2026-04-26T12:15:00"),
+    # before the hours began there were none
+    simple("deepseek", "deepseek-v4-pro", (1000, "0.435"), (100, "0.003625"), (100, "0.87"), page=DEEPSEEK_V4,
+           at="2026-08-14T02:00:00"),
+    simple("deepseek", "deepseek-v4-pro", (1000, "0.435"), (100, "0.003625"), (100, "0.87"), page=DEEPSEEK_V4,
+           at="2026-08-16T15:59:59"),
+    simple("deepseek", "deepseek-v4-pro", (1000, "0.66"), (100, "0.022"), (100, "1.98"), page=DEEPSEEK,
+           at="2026-08-16T16:00:00"),
+    simple("deepseek", "deepseek-v4-flash", (1000, "0.22"), (100, "0.007"), (100, "0.66"), page=V4_HOURS,
+           at="2026-08-16T16:00:00"),
+    simple("deepseek", "deepseek-v4-flash", (1000, "0.44"), (100, "0.014"), (100, "1.32"), page=V4_HOURS,
+           at="2026-08-22T09:59:59"),
+    simple("deepseek", "deepseek-v4-flash", (1000, "0.22"), (100, "0.007"), (100, "0.66"), page=V4_HOURS,
+           at="2026-08-23T09:59:59"),
+    simple("deepseek", "deepseek-v4-flash", (1000, "0.44"), (100, "0.014"), (100, "1.32"), page=V4_HOURS,
+           at="2026-09-10T03:59:59"),
+    simple("deepseek", "deepseek-v4-flash", (1000, "0.15"), (100, "0.003"), (100, "0.6"), page=DEEPSEEK,
+           at="2026-09-10T04:00:00"),
+    simple("deepseek", "deepseek-flash", (1000, "0.3"), (100, "0.006"), (100, "1.2"), page=DEEPSEEK,
+           at="2026-11-20T06:00:00"),
     simple("deepseek", "deepseek-v4-pro", (1000, "0.66"), (100, "0.022"), (100, "1.98"), page=DEEPSEEK,
            at="2026-11-20T00:59:59"),
     simple("deepseek", "deepseek-v4-pro", (1000, "1.32"), (100, "0.044"), (100, "3.96"), page=DEEPSEEK,
@@ -395,22 +475,36 @@ BILLS = [
     simple("deepseek", "deepseek-v4-pro", (1000, "0.66"), (100, "0.022"), (100, "1.98"), page=DEEPSEEK,
            at="2026-11-21T02:00:00"),
     # others
-    simple("groq", "openai/gpt-oss-120b", (1000, "0.15"), (100, "0.075"), (100, "0.6")),
+    simple("groq", "openai/gpt-oss-120b", (1000, "0.15"), (100, "0.075"), (100, "0.6"), page=GROQ),
     simple("mistral", "mistral-small-latest", (1000, "0.15"), (100, "0.015"), (100, "0.6"), page=MISTRAL),
     simple("mistral", "mistral-small-latest", (1000, "0.165"), (100, "0.0165"), (100, "0.66"), page=MISTRAL,
            url="https://api.eu.mistral.ai/v1", flagged=True),
-    simple("mistral", "mistral-large-4", (1000, "0.68"), NONE, (100, "2.09"), at="2026-10-19T23:59:59"),
-    simple("mistral", "mistral-large-4", (1000, "1.36"), NONE, (100, "4.18"), at="2026-10-20"),
-    simple("mistral", "mistral-large-4", (1000, "0.7"), NONE, (100, "2.1"), at="2026-10-29"),
-    simple("x-ai", "grok-4.5", (1000, "2"), (100, "0.3"), (100, "6")),
-    simple("together", "meta-llama/Llama-3.3-70B-Instruct-Turbo", (1000, "0.88"), NONE, (100, "0.88")),
-    simple("together", "meta-llama/Llama-3.3-70B-Instruct-Turbo", (1000, "1.1"), NONE, (100, "1.1"),
-           url="https://us-api.together.ai/v1", flagged=True,
-           page="docs.together.ai/docs/serverless/geo-specific-inference, 2026-11"),
-    simple("cohere", "command-a-03-2025", (1000, "2.5"), NONE, (100, "10")),
-    simple("perplexity", "sonar", (1000, "1"), NONE, (100, "1"), by_the_piece="0.012"),
-    simple("aws", "us.amazon.nova-pro-v1:0", (1000, "0.8"), (100, "0.2"), (100, "3.2"), page=BEDROCK),
-    simple("openrouter", "anthropic/claude-sonnet-4.5", (1000, "3"), (100, "0.3"), (100, "15")),
+    simple("mistral", "mistral-small-latest", (1000, "0.15"), (100, "0.015"), (100, "0.6"), page=MISTRAL,
+           url="https://api.eu.mistral.ai/v1", at="2026-07-16T23:59:59"),
+    simple("mistral", "mistral-small-latest", (1000, "0.165"), (100, "0.0165"), (100, "0.66"), page=MISTRAL,
+           url="https://api.eu.mistral.ai/v1", at="2026-07-17", flagged=True),
+    simple("mistral", "mistral-large-4", (1000, "0.68"), (100, "0.07"), (100, "2.09"), page=LARGE_4,
+           at="2026-10-19T23:59:59"),
+    simple("mistral", "mistral-large-4", (1000, "1.36"), (100, "0.14"), (100, "4.18"), page=LARGE_4_LIST,
+           at="2026-10-20"),
+    simple("mistral", "mistral-large-4", (1000, "0.7"), NONE, (100, "2.1"), at="2026-10-29",
+           page=LARGE_4_OPEN),
+    simple("x-ai", "grok-4.5", (1000, "2"), (100, "0.3"), (100, "6"), page=GROK_4_5),
+    simple("x-ai", "grok-4.6", (1000, "2.2"), NONE, (100, "6.6"), page=GROK_4_6, flagged=True,
+           url="https://us.api.x.ai/v1"),
+    simple("x-ai", "grok-4.7", (199_899, "2"), (100, "0.5"), (100, "6"), page=GROK_4_7),
+    simple("x-ai", "grok-4.7", (199_900, "4"), (100, "1"), (100, "12"), page=GROK_4_7),
+    simple("together", "meta-llama/Llama-3.3-70B-Instruct-Turbo", (1000, "0.88"), NONE, (100, "0.88"),
+           page=TOGETHER_2025, at="2026-07-01T23:59:59"),
+    simple("together", "meta-llama/Llama-3.3-70B-Instruct-Turbo", (1000, "1.04"), NONE, (100, "1.04"),
+           page=TOGETHER, at="2026-07-02"),
+    simple("together", "zai-org/GLM-5.2", (1000, "1.75"), (100, "0.325"), (100, "5.5"), page=GEO,
+           flagged=True, url="https://us-api.together.ai/v1"),
+    simple("cohere", "command-a-03-2025", (1000, "2.5"), NONE, (100, "10"), page=COHERE),
+    simple("perplexity", "sonar", (1000, "1"), NONE, (100, "1"), by_the_piece="0.012", page=SONAR),
+    simple("aws", "us.amazon.nova-pro-v1:0", (1000, "0.8"), (100, "0.2"), (100, "3.2"), page=NOVA),
+    simple("openrouter", "anthropic/claude-sonnet-4.5", (1000, "3"), (100, "0.3"), (100, "15"),
+           page=OPENROUTER),
 ]  # fmt: skip
 
 

@@ -57,14 +57,55 @@ def _heard(price: str, output: str, audio: str, spoken: str) -> dict[str, Decima
     return {unit: Decimal(each) for unit, each in usd.items()}
 
 
+def _written(price: str, cached: str, output: str) -> dict[str, Decimal]:
+    """With what Anthropic takes for writes to a cache: 1.25 x for five minutes, 2 x for an hour."""
+    usd = _usd(price, cached, output)
+    return usd | {"cache_write": usd["input"] * 5 / 4, "cache_write_1h": usd["input"] * 2}
+
+
+def _flat(price: str) -> dict[str, Decimal]:
+    return {"input": Decimal(price), "output": Decimal(price)}
+
+
 _O3 = "platform.openai.com/docs/models/o3, as of its release on 2025-04-16"
 _FINE_TUNED = "OpenAI pricing page, fine-tuning, as in litellm's price file of 2026"
-_AUDIO = "OpenAI pricing page, audio tokens, from the snapshots of 2024-12-17 on"
+_AUDIO = "developers.openai.com/api/docs/models, audio tokens, from the snapshots of 2024-12-17 on"
 _V31 = "api-docs.deepseek.com/quick_start/pricing: from 2025-09-05 16:00 UTC, without night discount"
 _V32 = "api-docs.deepseek.com/quick_start/pricing, DeepSeek-V3.2 of 2025-09-29"
 _SEPT_5 = datetime(2025, 9, 5, 16, tzinfo=UTC)
 _SEPT_29 = datetime(2025, 9, 29, tzinfo=UTC)
+_V4 = (
+    "api-docs.deepseek.com/quick_start/pricing, DeepSeek-V4 of 2026-04-24, which deepseek-chat and "
+    "deepseek-reasoner are names of; reads from a cache at a tenth from 2026-04-26 12:15 UTC on"
+)
+_HOURS = (
+    "api-docs.deepseek.com/quick_start/pricing: hours of the day from 2026-08-16 16:00 UTC on; "
+    "deepseek-v4-flash is V4.1 from 2026-09-10 04:00 UTC on"
+)
+_APRIL_24 = datetime(2026, 4, 24, tzinfo=UTC)
+_APRIL_26 = datetime(2026, 4, 26, 12, 15, tzinfo=UTC)
+_JULY_2 = datetime(2026, 7, 2, tzinfo=UTC)
+_AUG_16 = datetime(2026, 8, 16, 16, tzinfo=UTC)
+_AUG_17 = datetime(2026, 8, 17, tzinfo=UTC)
+_SEPT_10 = datetime(2026, 9, 10, 4, tzinfo=UTC)
+_OCT_7 = datetime(2026, 10, 7, tzinfo=UTC)
 _BEIJING_WEEKENDS = "api-docs.deepseek.com/quick_start/pricing: peak hours are on weekdays, from 2026-08-23"
+_SONNET = (
+    "platform.claude.com/docs/en/models/sonnet-5-5/overview at its release: reads from a cache at 0.2; "
+    "the pricing page as quoted on 2026-10-24: at 0.1 from 2026-10-07 on"
+)
+_LLAMA = "together.ai/pricing, as quoted on 2026-07-02 and 2026-08-05; the day of the change is not known"
+
+_PEAKS = tuple(
+    (day + timedelta(hours=start), day + timedelta(hours=end))
+    for day in (datetime(2026, 8, 17, tzinfo=UTC) + timedelta(days=n) for n in range(25))
+    if day.weekday() < 5 or day.day == 22
+    for start, end in ((1, 4), (6, 10))
+    if day + timedelta(hours=start) < _SEPT_10
+)
+"""Peak hours from the change in August until deepseek-v4-flash became V4.1; one Saturday still had them."""
+
+_ALIASES = ("deepseek-chat", "deepseek-reasoner")
 
 CORRECTIONS: tuple[Correction, ...] = (
     # The source has no price of cached input for o3 before it became cheaper.
@@ -75,10 +116,24 @@ CORRECTIONS: tuple[Correction, ...] = (
     Correction("openai", "gpt-4o-audio-preview", None, None, _heard("2.5", "10", "40", "80"), _AUDIO),
     Correction("openai", "gpt-4o-mini-audio-preview", None, None, _heard("0.15", "0.6", "10", "20"), _AUDIO),
     # The source kept the prices of DeepSeek-V3 and R1, with a night discount that was given up.
-    Correction("deepseek", "deepseek-chat", _SEPT_5, _SEPT_29, _usd("0.56", "0.07", "1.68"), _V31),
-    Correction("deepseek", "deepseek-reasoner", _SEPT_5, _SEPT_29, _usd("0.56", "0.07", "1.68"), _V31),
-    Correction("deepseek", "deepseek-chat", _SEPT_29, None, _usd("0.28", "0.028", "0.42"), _V32),
-    Correction("deepseek", "deepseek-reasoner", _SEPT_29, None, _usd("0.28", "0.028", "0.42"), _V32),
+    *(Correction("deepseek", e, _SEPT_5, _SEPT_29, _usd("0.56", "0.07", "1.68"), _V31) for e in _ALIASES),
+    *(Correction("deepseek", e, _SEPT_29, _APRIL_24, _usd("0.28", "0.028", "0.42"), _V32) for e in _ALIASES),
+    *(Correction("deepseek", e, _APRIL_24, _APRIL_26, _usd("0.14", "0.028", "0.28"), _V4) for e in _ALIASES),
+    *(Correction("deepseek", e, _APRIL_26, None, _usd("0.14", "0.0028", "0.28"), _V4) for e in _ALIASES),
+    # The source has today's peak prices for all time, and dates without hours.
+    Correction("deepseek", "deepseek-v4-flash", None, _APRIL_26, _usd("0.14", "0.028", "0.28"), _V4),
+    Correction("deepseek", "deepseek-v4-flash", _APRIL_26, _AUG_16, _usd("0.14", "0.0028", "0.28"), _V4),
+    Correction("deepseek", "deepseek-v4-flash", _AUG_16, _SEPT_10, _usd("0.22", "0.007", "0.66"), _HOURS),
+    *(
+        Correction("deepseek", "deepseek-v4-flash", since, until, _usd("0.44", "0.014", "1.32"), _HOURS)
+        for since, until in _PEAKS
+    ),
+    Correction("deepseek", "deepseek-v4-pro", None, _AUG_16, _usd("0.435", "0.003625", "0.87"), _V4),
+    Correction("deepseek", "deepseek-v4-pro", _AUG_16, _AUG_17, _usd("0.66", "0.022", "1.98"), _HOURS),
+    # The source has the cheaper reads for all time.
+    Correction("anthropic", "claude-sonnet-5-5", None, _OCT_7, _written("2", "0.2", "10"), _SONNET),
+    # The source was last checked in 2025.
+    Correction("together", "meta-llama/Llama-3.3-70B-Instruct-Turbo", _JULY_2, None, _flat("1.04"), _LLAMA),
 )
 
 WEEKENDS: tuple[Weekend, ...] = tuple(

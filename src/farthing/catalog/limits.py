@@ -1,9 +1,9 @@
 """How much models take and give: a table of our own; the price source has no maxima of output.
 
 Read in November 2026: [L] litellm's model_prices_and_context_window.json, [G] the context windows in
-genai-prices 0.2.3, [V] the model pages of Vercel's AI Gateway. [O]: OpenAI's model pages
-(developers.openai.com/api/docs/models) as of the model's release, not read again. Where they differ, the
-larger figure stands if in doubt, because it bounds a hold.
+genai-prices 0.2.3, [V] the model pages of Vercel's AI Gateway, [D] models.dev as of 2026, [O] OpenAI's model
+pages (developers.openai.com/api/docs/models). [R]: as it was at the model's release; no page of today has it.
+Where they differ, the larger figure stands if in doubt, because it bounds a hold.
 """
 
 from __future__ import annotations
@@ -30,35 +30,35 @@ _TABLE: dict[str, Limits] = {
     "gpt-3.5-turbo": Limits(16_385, 4_096, "L G 2026-11"),
     "gpt-35-turbo": Limits(16_385, 4_096, "L G 2026-11; Azure's spelling"),
     "gpt-3.5-turbo-instruct": Limits(16_385, 4_097, "G; L has 8,192 of window"),
-    "gpt-4": Limits(8_192, 8_192, "O; L has 4,096 of output"),
-    "gpt-4-32k": Limits(32_768, 32_768, "O; G 32,000"),
+    "gpt-4": Limits(8_192, 8_192, "D; L has 4,096 of output"),
+    "gpt-4-32k": Limits(32_768, 32_768, "R; G 32,000"),
     "gpt-4-turbo": Limits(128_000, 4_096, "L G 2026-11"),
     "gpt-4-0125": Limits(128_000, 4_096, "L G 2026-11"),
     "gpt-4-1106": Limits(128_000, 4_096, "L G 2026-11"),
     "gpt-4-vision": Limits(128_000, 4_096, "L G 2026-11"),
     "gpt-4.1": Limits(1_047_576, 32_768, "L 2026-11"),
-    "gpt-4.5": Limits(128_000, 16_384, "O"),
+    "gpt-4.5": Limits(128_000, 16_384, "R"),
     "gpt-4o": Limits(128_000, 16_384, "L G 2026-11"),
-    "gpt-4o-2024-05-13": Limits(128_000, 4_096, "O; G 2026-11"),
+    "gpt-4o-2024-05-13": Limits(128_000, 4_096, "D; G 2026-11"),
     "gpt-4o-mini": Limits(128_000, 16_384, "L G 2026-11"),
     "gpt-4o-realtime": Limits(128_000, 4_096, "L 2026-11"),
     "gpt-4o-mini-realtime": Limits(128_000, 4_096, "L 2026-11"),
     "gpt-4o-transcribe": Limits(16_000, 2_000, "L G 2026-11"),
     "gpt-4o-mini-transcribe": Limits(16_000, 2_000, "L G 2026-11"),
-    "chatgpt-4o": Limits(128_000, 16_384, "O; G 2026-11"),
+    "chatgpt-4o": Limits(128_000, 16_384, "R; G 2026-11"),
     "gpt-audio": Limits(128_000, 16_384, "L G 2026-11"),
     "gpt-realtime": Limits(32_000, 4_096, "L G 2026-11"),
     "gpt-realtime-2": Limits(128_000, 32_000, "L G 2026-11"),
     "gpt-realtime-mini": Limits(128_000, 4_096, "L 2026-11"),
-    "codex-mini": Limits(200_000, 100_000, "O; G 2026-11"),
+    "codex-mini": Limits(200_000, 100_000, "O G 2026-11"),
     "computer-use-preview": Limits(8_192, 1_024, "L G 2026-11"),
     "o1": Limits(200_000, 100_000, "L G 2026-11"),
-    "o1-mini": Limits(128_000, 65_536, "O; G 2026-11"),
-    "o1-preview": Limits(128_000, 32_768, "O; G 2026-11"),
+    "o1-mini": Limits(128_000, 65_536, "D; G 2026-11"),
+    "o1-preview": Limits(128_000, 32_768, "D; G 2026-11"),
     "o3": Limits(200_000, 100_000, "L G 2026-11"),
     "o4-mini": Limits(200_000, 100_000, "L G 2026-11"),
     "gpt-5": Limits(400_000, 128_000, "L G 2026-11"),
-    "gpt-5-pro": Limits(400_000, 272_000, "O; L has 128,000 of output"),
+    "gpt-5-pro": Limits(400_000, 272_000, "D; L has 128,000 of output"),
     "gpt-5-chat": Limits(128_000, 16_384, "L 2026-11"),
     "gpt-5.1": Limits(400_000, 128_000, "L G 2026-11"),
     "gpt-5.1-chat": Limits(128_000, 16_384, "L 2026-11"),
@@ -70,22 +70,22 @@ _TABLE: dict[str, Limits] = {
     "gpt-5.4-mini": Limits(400_000, 128_000, "G; L has 1,050,000 of window"),
     "gpt-5.4-nano": Limits(400_000, 128_000, "G; L has 1,050,000 of window"),
     "gpt-5.5": Limits(1_050_000, 128_000, "L 2026-11"),
-    "gpt-5.6": Limits(1_050_000, 128_000, "L V 2026-11"),
+    "gpt-5.6": Limits(1_050_000, 128_000, "O L V 2026-11"),
     "gpt-6": Limits(1_050_000, 128_000, "V G 2026-11"),
     "gpt-6.1": Limits(1_050_000, 128_000, "G 2026-11; output as of gpt-6"),
 }
 
 _OTHERS: dict[str, Limits] = {
-    "claude-3": Limits(200_000, 4_096, "A"),
-    "claude-3-5": Limits(200_000, 8_192, "A"),
-    "claude-3-7-sonnet": Limits(200_000, 128_000, "A; above 64,000 with the beta header output-128k"),
-    "claude-opus-4": Limits(200_000, 32_000, "A"),
+    "claude-3": Limits(200_000, 4_096, "D"),
+    "claude-3-5": Limits(200_000, 8_192, "D"),
+    "claude-3-7-sonnet": Limits(200_000, 128_000, "D 64,000; R: 128,000 with the beta header output-128k"),
+    "claude-opus-4": Limits(200_000, 32_000, "D"),
     "claude-opus-4-5": Limits(200_000, 64_000, "L 2026-11"),
     "claude-opus-4-6": Limits(1_000_000, 128_000, "L 2026-11"),
     "claude-opus-4-7": Limits(1_000_000, 128_000, "L 2026-11"),
     "claude-opus-4-8": Limits(1_000_000, 128_000, "L 2026-11"),
     "claude-opus-5": Limits(1_000_000, 128_000, "L 2026-11"),
-    "claude-sonnet-4": Limits(200_000, 64_000, "A; the beta header context-1m has 1,000,000 of window"),
+    "claude-sonnet-4": Limits(200_000, 64_000, "D; R: the beta header context-1m has 1,000,000 of window"),
     "claude-sonnet-4-5": Limits(200_000, 64_000, "L G 2026-11; as claude-sonnet-4"),
     "claude-sonnet-4-6": Limits(1_000_000, 128_000, "L 2026-11"),
     "claude-sonnet-5": Limits(1_000_000, 128_000, "L 2026-11"),
@@ -93,7 +93,7 @@ _OTHERS: dict[str, Limits] = {
     "claude-haiku-5-5": Limits(1_000_000, 128_000, "L 2026-11"),
     "claude-fable-5": Limits(1_000_000, 128_000, "L 2026-11"),
     "claude-mythos": Limits(1_000_000, 128_000, "L 2026-11"),
-    "gemini-1.5-pro": Limits(2_097_152, 8_192, "M"),
+    "gemini-1.5-pro": Limits(2_097_152, 8_192, "R"),
     "gemini-1.5-flash": Limits(1_048_576, 8_192, "M"),
     "gemini-2.0": Limits(1_048_576, 8_192, "M"),
     "gemini-2.5": Limits(1_048_576, 65_536, "L 2026-11"),
@@ -136,9 +136,7 @@ _OTHERS: dict[str, Limits] = {
     "nova-lite": Limits(300_000, 10_000, "L 2026-11"),
     "nova-pro": Limits(300_000, 10_000, "L 2026-11"),
 }
-"""[A]: Anthropic's models overview (platform.claude.com/docs/en/about-claude/models), [M]: Google's model
-pages (ai.google.dev/gemini-api/docs/models), as of the models' time. Gemini's windows are of input alone.
-"""
+"""[M]: Google's model pages (ai.google.dev/gemini-api/docs/models). Gemini's windows are of input alone."""
 
 _UNLISTED: tuple[tuple[re.Pattern[str], Limits], ...] = (
     (

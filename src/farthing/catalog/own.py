@@ -75,9 +75,7 @@ class ToolFee:
     source: str
 
 
-_OPENAI_TOOLS = (
-    "OpenAI pricing page, built-in tools, as quoted at modelcostwatch.com/openai/tool-costs on 2026-03-12"
-)
+_OPENAI_TOOLS = "developers.openai.com/api/docs/pricing, tools, as of 2026-06-27"
 _XAI_TOOLS = "docs.x.ai/developers/pricing, tool invocation costs, read on 2026-11-21"
 
 TOOL_FEES: tuple[ToolFee, ...] = (
@@ -94,7 +92,8 @@ TOOL_FEES: tuple[ToolFee, ...] = (
 """Asked only where the price source has no price of the unit; of two rows for one unit the first counts.
 
 Left out, so that such calls are `partial`: containers (billed by size and time, and shared by calls), and
-Google's grounding (free up to a number of prompts a day, which no answer shows).
+Google's grounding (free up to a number of prompts a day, which no answer shows). The 8,000 tokens of input
+that OpenAI bills for each web search of gpt-4o-mini and gpt-4.1-mini count as far as the answer counts them.
 """
 
 

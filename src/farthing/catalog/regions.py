@@ -118,14 +118,24 @@ UPLIFTS: tuple[Uplift, ...] = (
         regions=_in(_NOT_GLOBAL),
         factor=_TENTH,
         since=date(2026, 1, 1),
-        source="regional_endpoint_uplift_multiplier in litellm's price file of 2026-11",
+        source="cloud.google.com/gemini-enterprise-agent-platform/generative-ai/pricing, as quoted on "
+        "2026-08-18; which models: litellm's price file of 2026-11",
+    ),
+    # In Mistral's documentation of that day for the first time, with "coming soon" for the United States.
+    Uplift(
+        provider="mistral",
+        models=_ANY,
+        regions=_in("eu"),
+        factor=_TENTH,
+        since=date(2026, 7, 17),
+        source="docs.mistral.ai/inference/regional-inference, read in 2026-11",
     ),
     Uplift(
         provider="mistral",
         models=_ANY,
-        regions=_in("eu|us"),
+        regions=_in("us"),
         factor=_TENTH,
-        since=date(2026, 1, 1),
+        since=date(2026, 8, 11),
         source="docs.mistral.ai/inference/regional-inference, read in 2026-11",
     ),
     Uplift(
@@ -136,16 +146,19 @@ UPLIFTS: tuple[Uplift, ...] = (
         since=date(2026, 1, 1),
         source="docs.together.ai/docs/serverless/geo-specific-inference, read in 2026-11",
     ),
+    # The only model of that host; released on this day.
     Uplift(
         provider="x-ai",
         models=_GROK_4_6,
         regions=_in("us"),
         factor=_TENTH,
-        since=date(2026, 1, 1),
+        since=date(2026, 8, 12),
         source="docs.x.ai/developers/advanced-api-usage/regions, read in 2026-11",
     ),
 )
-"""Where a page gives no day, the multiplier counts from the beginning of the year in which it was read."""
+"""No page gives a day for Gemini and for Together: there the multiplier counts from the beginning of the year
+in which it was read, before which none of those Gemini models was out.
+"""
 
 
 @lru_cache(maxsize=1024)
