@@ -93,6 +93,7 @@ def big(path: Path, rows: int) -> Path:
         GROUP BY 1, 3, 4, 5, 6"""
     )
     conn.execute(f"INSERT INTO day_sum SELECT {day}, account, context, 0, 0, 0, {sums} GROUP BY 1, 2, 3")
+    conn.execute("UPDATE meta SET number = ? WHERE key = 'summed'", (today // 1000 * 1024,))
     conn.commit()
     conn.execute("PRAGMA wal_checkpoint (TRUNCATE)")
     conn.close()

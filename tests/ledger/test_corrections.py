@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 
 from farthing.errors import UnknownCall
-from farthing.ledger import Ledger
+from farthing.ledger import Ledger, corrections
 from farthing.ledger.amending import Repricing
 from farthing.ledger.booking import late
 from farthing.ledger.parking import JobRef
+from farthing.ledger.schema import UNCERTAIN
+from farthing.ledger.summing import add_up
 from farthing.records import Budget
 from ledger.making import (
     HOUR,
@@ -223,6 +225,27 @@ def test_uncertain_calls_are_those_whose_bill_is_not_known_newest_first(ledger: 
     assert [row["id"] for row in ledger.uncertain(limit=1)] == [partial]
 
 
+def test_no_call_of_certain_cost_is_read_for_those_of_uncertain(tmp_path):
+    """They are in an index of their own until they are settled, and it is all that is gone through."""
+    ledger = opened(tmp_path / "ledger.db")
+    conn = ledger._connections._conn
+    wanted = f"SELECT count(*) FROM call INDEXED BY call_uncertain WHERE {UNCERTAIN}"
+    first, left = (unknown(ledger, started_ns=NOON + at) for at in (0, 1000))
+    ledger.settle(reserved(ledger), settlement())
+    assert conn.execute(wanted).fetchone() == (2,)
+    ledger.correct(first.reservation.id, cost=1, reason="the invoice")
+    assert conn.execute(wanted).fetchone() == (1,)
+    assert [row["id"] for row in ledger.uncertain()] == [left.reservation.id]
+
+    plan = [step[3] for step in conn.execute(f"EXPLAIN QUERY PLAN {corrections._UNCERTAIN}", (1,))]
+    assert plan[0] == "SCAN c USING INDEX call_uncertain"
+    assert [step for step in plan[1:] if not step.startswith("SEARCH")] == []
+    conn.execute("DROP INDEX call_uncertain")
+    statement = f"EXPLAIN QUERY PLAN {corrections._UNCERTAIN} -- not the one that sqlite3 has kept"
+    assert next(conn.execute(statement, (1,)))[3] == "SCAN c"  # without the index, every row
+    ledger.close()
+
+
 # -- repricing ------------------------------------------------------------------------------------
 
 
@@ -329,6 +352,7 @@ def test_the_guard_of_late_settles_is_what_keeps_a_correction(monkeypatch):
 def test_the_check_sees_a_change_that_forgot_the_totals():
     ledger = opened(":memory:")
     grant = unknown(ledger, [with_budget(ledger, Budget("daily", 5, "day"))])
+    add_up(ledger._connections._conn, grant.call + 1)
     ledger._connections._conn.execute("UPDATE call SET cost = cost + 1, counted = counted + 1")
     faults = " ".join(ledger.check())
     assert "day_model differs" in faults

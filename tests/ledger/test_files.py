@@ -25,6 +25,7 @@ from farthing.errors import (
 )
 from farthing.ledger import Ledger, open_ledger
 from farthing.ledger.schema import VIEWS
+from farthing.ledger.summing import add_up
 from farthing.records import Budget
 from ledger.making import NOON, USD, Clock, opened, python, reservation, reserved, settlement, with_budget
 
@@ -225,6 +226,7 @@ def test_check_finds_what_does_not_add_up(path: Path) -> None:
     some_calls(path)
     with closing(sqlite3.connect(path)) as conn:
         conn.execute("UPDATE budget_window SET spent = spent + 1")
+        add_up(conn, conn.execute("SELECT max(seq) FROM call").fetchone()[0])
         conn.execute("UPDATE day_sum SET cost = cost + 1 WHERE account = 0")
         conn.execute("INSERT INTO more_line VALUES (99, 99)")
         conn.commit()

@@ -10,6 +10,7 @@ import pytest
 
 from farthing.errors import LedgerLocked
 from farthing.ledger import Ledger
+from farthing.ledger.batch import Batch
 from farthing.ledger.store import Grant, Short, Stale
 from farthing.records import Budget
 from ledger.making import USD, Clock, opened, reservation, reserved, settlement, with_budget
@@ -72,6 +73,32 @@ def test_a_call_settled_twice_is_booked_once(ledger: Ledger) -> None:
     ending = (grant, settlement(USD // 2), False)
     assert list(ledger.together([ending, ending])) == [True, False]
     assert spent_and_held(ledger) == [(USD // 2, 0)]
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["", "control"])
+def test_one_that_is_given_up_while_all_are_tried_again_leaves_no_hold(
+    guarded: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A call that is settled twice has the commit tried again. The control forgets the one that was given up,
+    as if it had ended, when it is not there yet."""
+    ledger = opened(tmp_path / "ledger.db")
+    bound = with_budget(ledger, Budget("all", 9))
+    ended, want = reserved(ledger, [bound]), reservation(ledger, [bound])
+    ledger.settle(ended, settlement(USD // 2))
+    real, given_up = Batch.flush, iter([want.id])
+
+    def flush(batch: Batch) -> None:
+        ledger._orphans.extend(given_up)  # type: ignore[attr-defined]
+        real(batch)
+
+    monkeypatch.setattr(Batch, "flush", flush)
+    answers = ledger.together([(ended, settlement(USD // 2), False), want])
+    assert [type(answer) for answer in answers] == [bool, Grant]
+    if not guarded:
+        ledger._owner.ended(want.id)  # type: ignore[attr-defined]
+    ledger.give_up(want.id)
+    assert ledger.facts()["open_calls"] == (0 if guarded else 1)
+    ledger.close()
 
 
 def test_a_voided_one_costs_nothing(ledger: Ledger) -> None:

@@ -121,14 +121,14 @@ def test_calls_of_one_commit_see_what_the_ones_before_have_taken(
     bound = with_budget(ledger, Budget("all", 5))
     reserved(ledger, [bound])
     if not counts:
-        real = batch.Batch.take
+        real = batch.Batch.begin
 
-        def forgetful(self: batch.Batch, taken: Any, held: int) -> None:
-            real(self, taken, held)
+        def forgetful(self: batch.Batch, row: Any, held: int, taken: Any) -> None:
+            real(self, row, held, taken)
             for place, _ in taken:
                 self._windows[place.id].held -= held
 
-        monkeypatch.setattr(batch.Batch, "take", forgetful)
+        monkeypatch.setattr(batch.Batch, "begin", forgetful)
     with locked(ledger):
         asked = Asked(ledger, *[lambda: ledger.reserve(reservation(ledger, [bound])) for _ in range(8)])
     granted = kinds(asked.all()).count(Grant)

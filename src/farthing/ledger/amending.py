@@ -126,6 +126,6 @@ class Amending(Protocol):
         ...
 
     def uncertain(self, *, limit: int = 100) -> list[dict[str, Any]]:
-        """Finished calls whose cost is unknown or less than what is counted for them, newest first, as rows
-        of the view `calls`. Reads every row if there are fewer."""
+        """Finished calls whose cost is unknown, a lower bound, or less than what is counted for them, newest
+        first, as rows of the view `calls`. No other row is read."""
         ...

@@ -1,9 +1,9 @@
-"""Many reserves and settles in one transaction: rows one by one, windows and totals by day once for all.
+"""Many reserves and settles in one transaction: what they write is collected, and written once for all.
 
 A window is read when the first call of the transaction needs it; from then on its money is counted here,
-with what the calls before have taken and given back, and written when all are done. Only what is usual is
-done so: a call that is matched against the budgets of now, whose windows are known, and the settle of a
-pending call. For anything else what has been counted is written first, and then it is done as if alone.
+with what the calls before have taken and given back. Only what is usual is done so: a call that is matched
+against the budgets of now, whose windows are known, and the settle of a pending call of late. For anything
+else what has been collected is written first, and then it is done as if alone.
 """
 
 from __future__ import annotations
@@ -13,13 +13,18 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from farthing.ledger import sql
-from farthing.ledger.store import Bound, Reservation, Short
+from farthing.ledger.store import Bound, Grant, Short
+from farthing.ledger.summing import SUMMED
 from farthing.ledger.windows import Place
 
-__all__ = ["Batch", "Money"]
+__all__ = ["Apart", "Batch", "Money"]
 
-_STATE: Final = """SELECT m.number, o.first_seq, o.last_seq
-FROM meta AS m LEFT JOIN owner AS o ON o.id = ? WHERE m.key = 'budget_epoch'"""
+_STATE: Final = f"""SELECT m.number, ({SUMMED}), o.first_seq, o.last_seq
+FROM meta AS m LEFT JOIN owner AS o ON o.id = ? WHERE m.key = 'budget_epoch'"""  # noqa: S608  constant names
+
+
+class Apart(Exception):
+    """A write of several has to be done, or taken back, on its own."""
 
 
 class Money:
@@ -40,51 +45,62 @@ class Money:
 
 
 class Batch:
-    """What a transaction has counted and not yet written.
+    """What a transaction has collected and not yet written.
 
     Args:
         owner: of the calls that are reserved in it.
+
+    Attributes:
+        epoch: which budgets there are now.
+        summed: the key below which calls are in the sums by day.
+        first, last: the keys that calls of the owner may have.
     """
 
-    __slots__ = ("_by_account", "_by_model", "_conn", "_windows", "epoch", "first", "last")
+    __slots__ = ("_begun", "_conn", "_ended", "_lines", "_windows", "epoch", "first", "last", "summed")
 
     def __init__(self, conn: sqlite3.Connection, owner: int | None) -> None:
         self._conn = conn
         self._windows: dict[int, Money] = {}
-        self._by_model: dict[tuple[int, ...], list[int]] = {}
-        self._by_account: dict[tuple[int, ...], list[int]] = {}
+        self._begun: list[tuple[Any, ...]] = []
+        self._lines: list[tuple[int, int]] = []
+        self._ended: list[tuple[Any, ...]] = []
         self.epoch: int = 0
+        self.summed: int = 0
         self.first: int = 0
         self.last: int = 0
         self.look(owner)
 
     def look(self, owner: int | None) -> None:
-        """Read which budgets there are now, and which keys the calls of the owner may have."""
-        self.epoch, first, last = self._conn.execute(_STATE, (owner,)).fetchone()
+        """Read the attributes."""
+        self.epoch, self.summed, first, last = self._conn.execute(_STATE, (owner,)).fetchone()
         self.first, self.last = (1, 0) if first is None else (first, last)
 
-    def hold(self, want: Reservation, taken: Sequence[tuple[Place, Bound]]) -> int | Short | None:
+    def hold(self, lo: int, hi: int, taken: Sequence[tuple[Place, Bound]]) -> int | Short | None:
         """As `holding.hold`; nothing is taken yet."""
-        held = want.hi
-        if want.lo != held:
+        held = hi
+        if lo != hi:
             least = self._least(taken)
             if least is not None:
                 left = least.limit - least.spent - least.held
-                if want.lo > 0 and left < want.lo:
+                if lo > 0 and left < lo:
                     return least
-                held = min(held, max(want.lo, left // 4))
+                held = min(held, max(lo, left // 4))
         if held == 0:
             return 0
+        windows = self._windows
         for place, bound in taken:
-            money = self._windows.get(place.id) or self._read(place.id)
+            money = windows.get(place.id) or self._read(place.id)
             if money is None:
                 return None
             if bound.hard and not money.affords(held, bound.limit):
                 return self._least(taken)
         return held
 
-    def take(self, taken: Sequence[tuple[Place, Bound]], held: int) -> None:
-        """Take what `hold` answered."""
+    def begin(self, row: tuple[Any, ...], held: int, taken: Sequence[tuple[Place, Bound]]) -> None:
+        """A call, as the values of `sql.INSERT_CALL`, that takes what `hold` answered."""
+        self._begun.append(row)
+        if len(taken) > 1:
+            self._lines += [(row[0], place.id) for place, _ in taken]
         if held:
             for place, bound in taken:
                 money = self._windows[place.id]
@@ -92,34 +108,43 @@ class Batch:
                 money.returned -= held
                 money.limit = bound.limit
 
-    def post(self, held: int, spent: int, cost: int, window: int) -> None:
-        """Give back what a call held in a window, and charge it what it spent; `cost` is the bill."""
-        money = self._windows.get(window) or self._read(window)
-        if money is None:
-            return
-        money.held -= held
-        money.returned += held
-        money.spent += spent
-        money.posted += spent
-        money.cost += cost
-
-    def add_sums(self, key: tuple[int, int, int, int, int, int], sums: tuple[int, ...]) -> None:
-        """Add to the totals of (day, account, context, operation, provider, model)."""
-        day, account, context, operation, provider, model = key
-        _add(self._by_model, (day, 0, context, operation, provider, model), sums)
-        _add(self._by_account, (day, account, context, 0, 0, 0), sums)
+    def end(self, grant: Grant, ending: tuple[Any, ...], counted: int, cost: int | None) -> None:
+        """A pending call ends with the values of `sql.BOOK`: it gives back what it held, and is charged."""
+        self._ended.append(ending)
+        held = grant.held
+        for window, expected in grant.lines:
+            money = self._windows.get(window) or self._read(window)
+            if money is not None:
+                amount = cost if expected and cost is not None else counted
+                money.held -= held
+                money.returned += held
+                money.spent += amount
+                money.posted += amount
+                if cost is not None:
+                    money.cost += cost
 
     def flush(self) -> None:
-        """Write what has been counted; what follows is read anew."""
+        """Write what has been collected; what follows is read anew.
+
+        Raises:
+            Apart: if a call that ends is pending no more.
+        """
         conn = self._conn
+        ended, begun, lines = self._ended, self._begun, self._lines
+        if ended:
+            if conn.executemany(sql.BOOK, ended).rowcount != len(ended):
+                raise Apart
+            ended.clear()
+        if begun:
+            conn.executemany(sql.INSERT_CALL, begun)
+            begun.clear()
+        if lines:
+            conn.executemany(sql.INSERT_LINE, lines)
+            lines.clear()
         for window, money in self._windows.items():
             if money.limit != money.limit_before:
                 conn.execute(sql.SET_LIMIT, (money.limit, window))
             conn.execute(sql.BOOK_WINDOW, (money.returned, money.posted, money.cost, window))
-        for sums in (self._by_model, self._by_account):
-            if sums:
-                conn.executemany(sql.DAY_SUM, [(*key, *sums[key]) for key in sorted(sums)])
-                sums.clear()
         self._windows.clear()
 
     def _read(self, window: int) -> Money | None:
@@ -142,12 +167,3 @@ class Batch:
                 if least is None or free < left:
                     least, left = Short(bound, bound.limit, money.spent, money.held, money.ends), free
         return least
-
-
-def _add(totals: dict[tuple[int, ...], list[int]], key: tuple[int, ...], sums: Sequence[Any]) -> None:
-    known = totals.get(key)
-    if known is None:
-        totals[key] = list(sums)
-    else:
-        for place, value in enumerate(sums):
-            known[place] += value

@@ -1,8 +1,8 @@
 """How calls are booked: the row, its lines, its windows and the totals by day, always together.
 
-`book` is the short way of a call that ends as it began: its windows are those of its grant.
-`rebook` is the way of everything else (expired calls, late settles, windows that were replaced
-meanwhile): it reads what stands and books the difference.
+`book` is the short way of a call that ends as it began: its windows are those of its grant, and the calls
+of its time are still summed from their rows. `_rebook` is the way of everything else (expired calls, late
+settles, windows that were replaced meanwhile): it reads what stands and books the difference.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from farthing.errors import TransactionConflict
 from farthing.ledger import sql
@@ -18,7 +18,6 @@ from farthing.ledger.codes import (
     CONTEXT,
     CORRECTED,
     COST_SOURCE,
-    LOST,
     OPERATION,
     OUTCOME,
     USAGE_SOURCE,
@@ -30,16 +29,16 @@ from farthing.ledger.keys import DAY as DAY_OF_KEYS
 from farthing.ledger.keys import Keys, key_at
 from farthing.ledger.names import ACCOUNT, MODEL, PROVIDER, TIER, Names
 from farthing.ledger.store import Entry, Grant, Reservation, Settlement
+from farthing.ledger.summing import SUMMED, add_sums, sums_of
 from farthing.ledger.windows import Windows
 from farthing.records import Usage
-
-if TYPE_CHECKING:
-    from farthing.ledger.batch import Batch
 
 __all__ = [
     "DAY",
     "POSTED",
     "VOIDED",
+    "as_ended",
+    "as_pending",
     "book",
     "expire",
     "give_up",
@@ -49,7 +48,6 @@ __all__ = [
     "overwrite",
     "record",
     "release",
-    "sums_of",
     "voided",
 ]
 
@@ -59,12 +57,52 @@ DAY: Final = 86_400 * 10**9
 _ERROR: Final = OUTCOME["error"]
 _UNKNOWN: Final = OUTCOME["unknown"]
 _ESTIMATED: Final = USAGE_SOURCE["estimated"]
-_PARTIAL: Final = COST_SOURCE["partial"]
 _NO_USAGE: Final = Usage()
 
 _Ending = tuple[Any, ...]
 _FLAGS: Final = 23
 """The place of the flags in it."""
+
+
+def as_pending(
+    conn: sqlite3.Connection,
+    names: Names,
+    want: Reservation,
+    held: int,
+    *,
+    owner: int | None,
+    windows: Sequence[int],
+    digest: bytes | None = None,
+) -> tuple[Any, ...]:
+    """The values of `sql.INSERT_CALL` after the key."""
+    name = names.name
+    accounts, providers, models, tiers = names.known
+    account, provider, asked = want.account, want.provider, want.model
+    requested, tier, fallback = want.requested_model, want.service_tier, want.fallback_from
+    model = models.get(asked) or name(conn, MODEL, asked)
+    return (
+        owner,
+        want.id,
+        accounts.get(account) or name(conn, ACCOUNT, account),
+        CONTEXT[want.context],
+        names.tagset(conn, want.tags) if want.tags else None,
+        want.run and clean(want.run),
+        None if provider is None else providers.get(provider) or name(conn, PROVIDER, provider),
+        model if requested == asked else models.get(requested) or name(conn, MODEL, requested),
+        model,
+        OPERATION[want.operation],
+        None if tier is None else tiers.get(tier) or name(conn, TIER, tier),
+        want.input_tokens,
+        want.expected,
+        held,
+        names.price(conn, want.rates),
+        windows[0] if len(windows) == 1 else None,
+        None if fallback is None else name(conn, MODEL, fallback),
+        want.transaction_id and clean(want.transaction_id),
+        digest,
+        flag_bits(want.flags) if want.flags else 0,
+        want.counted_input,
+    )
 
 
 def insert(
@@ -77,45 +115,17 @@ def insert(
     owner: int | None,
     windows: Sequence[int],
     digest: bytes | None = None,
-    sure: bool = False,
 ) -> int | None:
     """The key of the row of a call, pending, with its lines; None, with nothing written, if a call of an
-    `owner` may not be inserted now (see `sql.RESERVE_CALL`), unless that it may is `sure`.
+    `owner` may not be inserted now (see `sql.RESERVE_CALL`).
 
     Raises:
         sqlite3.IntegrityError: if its transaction_id is there.
     """
     base = key_at(want.started_ns)
-    name = names.name
-    provider = want.provider
-    tier = want.service_tier
-    fallback = want.fallback_from
-    asked = name(conn, MODEL, want.model)
-    values: tuple[Any, ...] = (
-        owner,
-        want.id,
-        name(conn, ACCOUNT, want.account),
-        CONTEXT[want.context],
-        names.tagset(conn, want.tags) if want.tags else None,
-        clean(want.run),
-        None if provider is None else name(conn, PROVIDER, provider),
-        name(conn, MODEL, want.requested_model),
-        asked,
-        OPERATION[want.operation],
-        None if tier is None else name(conn, TIER, tier),
-        want.input_tokens,
-        want.expected,
-        held,
-        names.price(conn, want.rates),
-        windows[0] if len(windows) == 1 else None,
-        None if fallback is None else name(conn, MODEL, fallback),
-        clean(want.transaction_id),
-        digest,
-        flag_bits(want.flags) if want.flags else 0,
-        want.counted_input,
-    )
+    values = as_pending(conn, names, want, held, owner=owner, windows=windows, digest=digest)
     statement = sql.INSERT_CALL
-    if owner is not None and not sure:
+    if owner is not None:
         statement = sql.RESERVE_CALL
         values = (*values, want.epoch)
     seq = keys.propose(base)
@@ -133,21 +143,23 @@ def insert(
     return seq
 
 
-def _ending(
+def as_ended(
     conn: sqlite3.Connection, names: Names, want: Reservation, end: Settlement, state: int
 ) -> _Ending:
     """The values of `sql.BOOK` up to the row's key."""
+    _, providers, models, tiers = names.known
     usage = end.usage or _NO_USAGE
     provider = end.provider or want.provider
+    model = end.model or want.model
     tier = end.service_tier or want.service_tier
     return (
         state,
         OUTCOME[end.outcome],
         end.ended_ns,
         None if end.duration_ns is None else end.duration_ns // 1000,
-        None if provider is None else names.name(conn, PROVIDER, provider),
-        names.name(conn, MODEL, end.model or want.model),
-        None if tier is None else names.name(conn, TIER, tier),
+        None if provider is None else providers.get(provider) or names.name(conn, PROVIDER, provider),
+        models.get(model) or names.name(conn, MODEL, model),
+        None if tier is None else tiers.get(tier) or names.name(conn, TIER, tier),
         end.attempts,
         usage.input_tokens,
         usage.cached_tokens,
@@ -161,12 +173,12 @@ def _ending(
         names.price(conn, end.rates),
         end.overrun,
         end.capped_at,
-        clean(end.request_id),
-        clean(end.response_id),
-        clean(end.error),
+        end.request_id and clean(end.request_id),
+        end.response_id and clean(end.response_id),
+        end.error and clean(end.error),
         flag_bits(end.flags) if end.flags else 0,
         units_to_json(end.usage, end.units),
-        clean(end.raw),
+        end.raw and clean(end.raw),
     )
 
 
@@ -178,71 +190,26 @@ def voided(end: Settlement) -> Settlement:
     )  # fmt: skip
 
 
-def sums_of(
-    outcome: int, usage_source: int, cost_source: int, flags: int, row: Sequence[int | None]
-) -> tuple[int, ...]:
-    """What a finished row adds to the totals of its day; row is input, cached, output, cost, counted."""
-    tokens_in, cached, tokens_out, cost, counted = row
-    error = outcome == _ERROR
-    estimated = (usage_source == _ESTIMATED or flags & LOST != 0) and not flags & CORRECTED
-    return (
-        1,
-        int(error),
-        tokens_in or 0,
-        cached or 0,
-        tokens_out or 0,
-        cost or 0,
-        counted or 0,
-        int(cost is None and not error),
-        int(estimated and not error),
-        int(cost_source == _PARTIAL),
-    )
-
-
-def _add_sums(
-    conn: sqlite3.Connection, names: Names, want: Reservation, ending: _Ending, batch: Batch | None = None
-) -> None:
-    counts = (ending[8], ending[9], ending[11], ending[14], ending[15])
-    sums = sums_of(ending[1], ending[13], ending[16], ending[_FLAGS], counts)
-    account = names.name(conn, ACCOUNT, want.account)
-    context, operation = CONTEXT[want.context], OPERATION[want.operation]
-    key = (want.started_ns // DAY, account, context, operation, ending[4] or 0, ending[5])
-    if batch is None:
-        conn.execute(sql.DAY_SUMS, key + sums)
-    else:
-        batch.add_sums(key, sums)
-
-
-def book(  # noqa: PLR0917  as `late`, and a batch
-    conn: sqlite3.Connection,
-    names: Names,
-    grant: Grant,
-    end: Settlement,
-    state: int,
-    batch: Batch | None = None,
-) -> bool:
+def book(conn: sqlite3.Connection, names: Names, grant: Grant, end: Settlement, state: int) -> bool:
     """End a pending call in the windows of its grant.
 
-    False, with nothing written, if it is pending no more or its windows may be others by now, because the
-    standing budgets have changed since: then `late` knows what to do.
+    False, with nothing written, if it is pending no more, or its windows may be others by now because the
+    standing budgets have changed since, or it has to be added to the sums: then `late` knows what to do.
     """
     want = grant.reservation
-    ending = _ending(conn, names, want, end, state)
+    ending = as_ended(conn, names, want, end, state)
     if conn.execute(sql.BOOK, (*ending, grant.call, want.id, want.epoch)).rowcount == 0:
         return False
     counted, cost = end.counted, end.cost
     for window, expected in grant.lines:
         amount = cost if expected and cost is not None else counted
-        if batch is None:
-            conn.execute(sql.BOOK_WINDOW, (grant.held, amount, cost or 0, window))
-        else:
-            batch.post(grant.held, amount, cost or 0, window)
-    _add_sums(conn, names, want, ending, batch)
+        conn.execute(sql.BOOK_WINDOW, (grant.held, amount, cost or 0, window))
     return True
 
 
 _STANDS: Final = """SELECT state, outcome, seq, account, context, operation, provider, model,
-  usage_source, input, cached, output, cost, counted, held, flags, cost_source
+  usage_source, input, cached, output, cost, counted, held, flags, cost_source,
+  seq < (SELECT number FROM meta WHERE key = 'summed')
   FROM call WHERE seq = ? AND id = ?"""
 
 _LINES: Final = """SELECT l.budget_window, w.expected FROM line AS l
@@ -257,7 +224,7 @@ def late(conn: sqlite3.Connection, names: Names, grant: Grant, end: Settlement, 
         return False
     if old[0] == POSTED and (old[1] != _UNKNOWN or end.outcome == "unknown"):
         return False
-    ending = _ending(conn, names, grant.reservation, end, state)
+    ending = as_ended(conn, names, grant.reservation, end, state)
     _rebook(conn, grant.call, old, ending)
     return True
 
@@ -265,7 +232,7 @@ def late(conn: sqlite3.Connection, names: Names, grant: Grant, end: Settlement, 
 def overwrite(conn: sqlite3.Connection, names: Names, grant: Grant, end: Settlement) -> None:
     """Give a call another end than it has."""
     old = conn.execute(_STANDS, (grant.call, grant.reservation.id)).fetchone()
-    _rebook(conn, grant.call, old, _ending(conn, names, grant.reservation, end, POSTED))
+    _rebook(conn, grant.call, old, as_ended(conn, names, grant.reservation, end, POSTED))
 
 
 def _rebook(conn: sqlite3.Connection, seq: int, old: tuple[Any, ...], ending: _Ending) -> None:
@@ -277,15 +244,17 @@ def _rebook(conn: sqlite3.Connection, seq: int, old: tuple[Any, ...], ending: _E
         before = old[12] if expected and not pending and old[12] is not None else counted_before
         conn.execute(sql.BOOK_WINDOW, (held, amount - before, (cost or 0) - cost_before, window))
     conn.execute(sql.REBOOK, (*ending, seq))
+    if not old[17]:
+        return
     account, context, operation = old[3:6]
     day = seq // DAY_OF_KEYS
     if not pending:
         back = tuple(-n for n in sums_of(old[1], old[8], old[16], old[15], old[9:14]))
-        conn.execute(sql.DAY_SUMS, (day, account, context, operation, old[6] or 0, old[7], *back))
+        add_sums(conn, (day, account, context, operation, old[6] or 0, old[7]), back)
     flags = old[15] | ending[_FLAGS]
     counts = (ending[8], ending[9], ending[11], cost, counted)
     sums = sums_of(outcome, usage_source, ending[16], flags, counts)
-    conn.execute(sql.DAY_SUMS, (day, account, context, operation, provider or 0, model, *sums))
+    add_sums(conn, (day, account, context, operation, provider or 0, model), sums)
 
 
 def release(conn: sqlite3.Connection, grant: Grant) -> bool:
@@ -368,12 +337,22 @@ def record(
     # Windows first: one that is made now is seeded from the rows that are there, without this one.
     places = {place.id: place for place in (windows.find(conn, b, want.started_ns) for b in want.bounds)}
     seq = insert(conn, names, want, 0, keys=keys, owner=None, windows=list(places), digest=entry.digest)
-    ending = _ending(conn, names, want, end, POSTED)
+    ending = as_ended(conn, names, want, end, POSTED)
     conn.execute(sql.REBOOK, (*ending, seq))
     for place in places.values():
         amount = end.cost if place.expected and end.cost is not None else end.counted
         conn.execute(sql.BOOK_WINDOW, (0, amount, end.cost or 0, place.id))
-    _add_sums(conn, names, want, ending)
+    assert seq is not None  # noqa: S101  nothing keeps it from being inserted
+    if seq < conn.execute(SUMMED).fetchone()[0]:
+        account, context, operation = (
+            names.name(conn, ACCOUNT, want.account),
+            CONTEXT[want.context],
+            OPERATION[want.operation],
+        )
+        counts = (ending[8], ending[9], ending[11], ending[14], ending[15])
+        sums = sums_of(ending[1], ending[13], ending[16], ending[_FLAGS], counts)
+        key = (seq // DAY_OF_KEYS, account, context, operation, ending[4] or 0, ending[5])
+        add_sums(conn, key, sums)
     return want.id, True
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from farthing.ledger.keys import DAY
-from farthing.ledger.totals import ROW_SUMS, SUMS
+from farthing.ledger.summing import ROW_SUMS, SUMS
 
 __all__ = ["check", "facts"]
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final, get_args
 
 from farthing.records import (
@@ -74,6 +75,8 @@ MULTIPLIER: Final = _FLAG["multiplier"]
 
 _COLUMNS: Final = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
 _UNITS: Final = tuple(f.name for f in fields(Usage) if f.name not in _COLUMNS)
+_NO_UNITS: Final = (None,) * len(_UNITS)
+_units: Final = attrgetter(*_UNITS)
 
 
 def flag_bits(flags: Iterable[str]) -> int:
@@ -109,10 +112,11 @@ def units_of(usage: Usage | None, more: Mapping[str, int | str] | None) -> dict[
     """The counts without a column of their own."""
     units: dict[str, int | str] = {}
     if usage is not None:
-        for name in _UNITS:
-            value = getattr(usage, name)
-            if value is not None:
-                units[name] = str(value) if isinstance(value, Decimal) else value
+        values = _units(usage)
+        if values != _NO_UNITS:
+            for name, value in zip(_UNITS, values, strict=True):
+                if value is not None:
+                    units[name] = str(value) if isinstance(value, Decimal) else value
     if more:
         units.update(more)
     return units

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeVar
 from farthing.errors import UnknownCall
 from farthing.ledger import sql
 from farthing.ledger.amending import Correction, Finished, Repricing
-from farthing.ledger.booking import POSTED, VOIDED, sums_of
+from farthing.ledger.booking import POSTED, VOIDED
 from farthing.ledger.codes import (
     CORRECTED,
     COST_SOURCE,
@@ -35,8 +35,9 @@ from farthing.ledger.ids import find
 from farthing.ledger.keys import DAY, bound, started_ns
 from farthing.ledger.names import Names
 from farthing.ledger.reading import rows
-from farthing.ledger.schema import CALL_FROM, CALL_SELECT, KINDS
+from farthing.ledger.schema import CALL_FROM, CALL_SELECT, KINDS, UNCERTAIN
 from farthing.ledger.store import Clock
+from farthing.ledger.summing import SUMMED, add_sums, sums_of
 from farthing.records import OPERATIONS, OUTCOMES, Rates
 
 __all__ = ["Corrections"]
@@ -47,7 +48,6 @@ _ERROR: Final = OUTCOME["error"]
 _UNKNOWN: Final = OUTCOME["unknown"]
 _NONE: Final = COST_SOURCE["none"]
 _REPORTED: Final = COST_SOURCE["reported"]
-_PARTIAL: Final = COST_SOURCE["partial"]
 _FAR: Final = 2**63 - 1
 
 _MOST: Final = 500
@@ -126,10 +126,7 @@ FROM call AS c
 WHERE c.seq > ? AND c.seq >= ? AND c.seq < ? AND c.state <> 0 AND c.outcome <> {_ERROR}
 ORDER BY c.seq LIMIT ?"""  # noqa: S608  constant names
 
-_UNCERTAIN: Final = f"""{CALL_SELECT}{CALL_FROM}
-WHERE c.state <> 0 AND c.outcome <> {_ERROR} AND c.flags & {CORRECTED} = 0
-  AND (c.cost IS NULL OR c.counted <> c.cost OR c.cost_source = {_PARTIAL})
-ORDER BY c.seq DESC LIMIT ?"""
+_UNCERTAIN: Final = f"{CALL_SELECT}{CALL_FROM} WHERE {UNCERTAIN} ORDER BY c.seq DESC LIMIT ?"
 
 
 class _Writes(Protocol):
@@ -188,7 +185,7 @@ class Corrections:
         new = _voided(old) if cost is None else _costing(old, cost)
         if new == old:
             return False
-        books = _Books()
+        books = _Books(conn)
         self._amend(conn, old, new, ("correct", reason), books)
         books.write(conn)
         return True
@@ -197,7 +194,7 @@ class Corrections:
         """Of the first of them, as many as there is time for, whether they were as expected."""
         until = time.monotonic() + _SECONDS
         changed: list[bool] = []
-        books = _Books()
+        books = _Books(conn)
         for want in chunk:
             row = conn.execute(_READ, (want.was.key,)).fetchone()
             old = None if row is None else _Row(*row)
@@ -229,7 +226,8 @@ class Corrections:
 class _Books:
     """What windows and totals by day change by, once for all the calls of a commit."""
 
-    def __init__(self) -> None:
+    def __init__(self, conn: sqlite3.Connection) -> None:
+        self._summed: int = conn.execute(SUMMED).fetchone()[0]
         self._windows: dict[int, tuple[int, int]] = {}
         self._days: dict[tuple[int, ...], tuple[int, ...]] = {}
 
@@ -240,6 +238,8 @@ class _Books:
             amount = new.amount(expected=expected) - old.amount(expected=expected)
             spent, billed = self._windows.get(window, (0, 0))
             self._windows[window] = (spent + amount, billed + cost)
+        if old.seq >= self._summed:
+            return
         day = (old.seq // DAY, old.account, old.context, old.operation, old.provider or 0, old.model)
         change = tuple(now - before for now, before in zip(new.sums(), old.sums(), strict=True))
         known = self._days.get(day)
@@ -250,7 +250,8 @@ class _Books:
         for window in sorted(self._windows):
             spent, billed = self._windows[window]
             conn.execute(sql.BOOK_WINDOW, (0, spent, billed, window))
-        conn.executemany(sql.DAY_SUMS, [day + self._days[day] for day in sorted(self._days)])
+        for day in sorted(self._days):
+            add_sums(conn, day, self._days[day])
 
 
 def _costing(old: _Row, cost: int) -> _Row:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+from collections.abc import Sequence
+from typing import Any
 
 from farthing.errors import LedgerCorrupt, LedgerError, LedgerFull, LedgerLocked
 
-__all__ = ["translated"]
+__all__ = ["sure", "translated"]
 
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -25,6 +27,19 @@ def translated(error: BaseException, where: str) -> BaseException:
     if isinstance(error, (OverflowError, UnicodeError)):
         return LedgerError(f"{where} cannot hold a value of this call: {error}.")
     return error
+
+
+def sure(conn: sqlite3.Connection, statement: str, values: Sequence[Any] = ()) -> tuple[Any, ...]:
+    """A row that every sound ledger has.
+
+    Raises:
+        LedgerCorrupt: if it is not there: a page that was overwritten by zeros is an empty table to SQLite.
+    """
+    row: tuple[Any, ...] | None = conn.execute(statement, values).fetchone()
+    if row is None:
+        where = conn.execute("PRAGMA database_list").fetchone()[2]
+        raise LedgerCorrupt(f"{where} is damaged: rows are missing; restore it from a backup.")
+    return row
 
 
 def _of_sqlite(error: sqlite3.Error, where: str) -> LedgerError:

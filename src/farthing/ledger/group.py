@@ -9,12 +9,13 @@ from typing import Any, Final, Protocol, TypeVar
 
 from farthing.errors import LedgerError
 from farthing.ledger import booking, holding
-from farthing.ledger.batch import Batch
+from farthing.ledger.batch import Apart, Batch
 from farthing.ledger.faults import translated
 from farthing.ledger.keys import BITS, Keys, key_at
 from farthing.ledger.names import Names
 from farthing.ledger.owner import Owner
 from farthing.ledger.store import Clock, Ending, Grant, Reservation, Short, Stale
+from farthing.ledger.summing import Summing
 from farthing.ledger.windows import Windows
 
 __all__ = ["Group", "concerns_all", "needs_full"]
@@ -24,10 +25,6 @@ _Write = Reservation | Ending
 _Answer = Grant | Short | Stale | bool
 
 _SECOND: Final = 1_000_000 << BITS
-
-
-class _Apart(Exception):
-    """A write of several has to be taken back, which it can only be on its own."""
 
 
 class _Writes(Protocol):
@@ -58,6 +55,7 @@ class Group:
     _names: Names
     _orphans: deque[str]
     _owner: Owner
+    _summing: Summing
     _windows: Windows
     _write: _Writes
     _hold: Callable[[sqlite3.Connection, Reservation], Grant | Short | Stale]
@@ -105,42 +103,34 @@ class Group:
             for write in writes
         ]
         batch.flush()
+        self._summing.ended(conn, sum(type(write) is tuple for write in writes))
         return answers
 
     def _reserve_in(
         self, batch: Batch, conn: sqlite3.Connection, want: Reservation, now: int
     ) -> Grant | Short | Stale:
         owner = self._owner
-        key = key_at(want.started_ns)
+        base = key_at(want.started_ns)
         if (
             want.epoch == batch.epoch
             and now < owner.renew_at
-            and batch.first <= key - _SECOND
-            and key + _SECOND <= batch.last
+            and batch.first <= base - _SECOND
+            and base + _SECOND <= batch.last
             and not owner.may_have(want.id)
         ):
             taken = holding.known_places(self._windows, want)
-            held = None if taken is None else batch.hold(want, taken)
-            if isinstance(held, Short):
+            held = None if taken is None else batch.hold(want.lo, want.hi, taken)
+            if type(held) is Short:
                 return held
-            if taken is not None and held is not None:
+            if taken is not None and type(held) is int:
                 lines = tuple([(place.id, place.expected) for place, _ in taken])
-                seq = self._inserted(conn, want, held, lines)
-                batch.take(taken, held)
-                owner.began(want.id, seq)
-                return Grant(seq, want, held, lines)
+                windows = [place.id for place, _ in taken]
+                values = booking.as_pending(conn, self._names, want, held, owner=owner.id, windows=windows)
+                key = self._keys.propose(base)
+                batch.begin((key, *values), held, taken)
+                owner.began(want.id, key)
+                return Grant(key, want, held, lines)
         return self._reserve_alone(batch, conn, want, now)
-
-    def _inserted(
-        self, conn: sqlite3.Connection, want: Reservation, held: int, lines: Sequence[tuple[int, bool]]
-    ) -> int:
-        windows = [window for window, _ in lines]
-        owner = self._owner.id
-        seq = booking.insert(
-            conn, self._names, want, held, keys=self._keys, owner=owner, windows=windows, sure=True
-        )
-        assert seq is not None  # noqa: S101  nothing keeps it from being inserted
-        return seq
 
     def _reserve_alone(
         self, batch: Batch, conn: sqlite3.Connection, want: Reservation, now: int
@@ -153,7 +143,7 @@ class Group:
         before = conn.total_changes
         answer = self._hold(conn, want)
         if not _stands(answer) and conn.total_changes != before:
-            raise _Apart
+            raise Apart
         batch.look(self._owner.id)
         return answer
 
@@ -161,7 +151,10 @@ class Group:
         grant, end, void = ending
         state = booking.VOIDED if void else booking.POSTED
         end = booking.voided(end) if void else end
-        if booking.book(conn, self._names, grant, end, state, batch):
+        want, key = grant.reservation, grant.call
+        if want.epoch == batch.epoch and key >= batch.summed:
+            values = booking.as_ended(conn, self._names, want, end, state)
+            batch.end(grant, (*values, key, want.id, want.epoch), end.counted, end.cost)
             return True
         batch.flush()
         return booking.late(conn, self._names, grant, end, state)

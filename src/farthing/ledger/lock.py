@@ -72,8 +72,14 @@ _NETWORK: Final = frozenset(
         "ceph",
         "glusterfs",
         "lustre",
+        "beegfs",
+        "gpfs",
         "fuse.sshfs",
         "fuse.glusterfs",
+        "fuse.ceph",
+        "fuse.rclone",
+        "fuse.s3fs",
+        "fuse.gcsfuse",
     }
 )
 

@@ -28,7 +28,8 @@ class Names:
     """Per connection; used under the writer's mutex."""
 
     def __init__(self) -> None:
-        self.kinds: tuple[dict[str, int], ...] = ({}, {}, {}, {}, {})
+        self.known: tuple[dict[str, int], dict[str, int], dict[str, int], dict[str, int]] = ({}, {}, {}, {})
+        """What is remembered of accounts, providers, models and tiers; ids are never 0."""
         self._tagsets: dict[frozenset[tuple[str, str]], int] = {}
         self._prices: dict[int, tuple[Rates, int]] = {}
         self._fresh: list[tuple[dict[Any, Any], Any]] = []
@@ -52,7 +53,8 @@ class Names:
 
     def name(self, conn: sqlite3.Connection, kind: int, name: str) -> int:
         """The id of a name, inserted if it is new."""
-        known = self.kinds[kind].get(name)
+        remembered = self.known[kind - 1]
+        known = remembered.get(name)
         if known is not None:
             return known
         text = clean(name)
@@ -60,7 +62,7 @@ class Names:
         found = (
             row[0] if row else _inserted(conn, "INSERT INTO name (kind, name) VALUES (?, ?)", (kind, text))
         )
-        self._remember(self.kinds[kind], name, found)
+        self._remember(remembered, name, found)
         return found
 
     def tagset(self, conn: sqlite3.Connection, tags: Mapping[str, str]) -> int | None:

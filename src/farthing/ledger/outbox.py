@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol, TypeVar
 from farthing import money
 from farthing.ledger.alerting import Channel, Due
 from farthing.ledger.connection import Connections
+from farthing.ledger.faults import sure
 from farthing.ledger.posting import Posting
 from farthing.ledger.store import Clock
 from farthing.records.alert import Alert
@@ -82,7 +83,7 @@ class SqliteOutbox:
         now = self._clock.time_ns()
         while conn.due:
             window = conn.due.pop()
-            name, key, rules, limit, spent, held, starts, ends = conn.execute(_WINDOW, (window,)).fetchone()
+            name, key, rules, limit, spent, held, starts, ends = sure(conn, _WINDOW, (window,))
             next_at = None
             for share in json.loads(rules)["alerts"]:
                 threshold = round(share * _MILLION)
@@ -156,7 +157,7 @@ def _set_due(conn: sqlite3.Connection, wanted: tuple[int | None, Channel, int]) 
 
 
 def _alert(conn: sqlite3.Connection, number: int | None) -> Alert:
-    row = conn.execute(_ALERT, (number,)).fetchone()
+    row = sure(conn, _ALERT, (number,))
     _, budget, key, threshold, limit, spent, held, starts, ends, raised, ledger_id = row
     return Alert(
         id=f"{ledger_id}-{number}",

@@ -9,13 +9,15 @@ There is no CHECK on spent + held against a limit: a bill above its hold is the 
 lowered below what is spent; the guard is the WHERE of the reserve.
 
 A commit costs by the pages that it touches, so what is written together lies together: the window of a call
-that has one stands in its row (`more_line` has those of calls with several), the amount of a line is what
-the row says (held, then counted or cost), and both rollups are rows of `day_sum`. The views `line`,
-`day_model` and `day_account` show them as what they are. And no index is written by a call that has neither
-a run nor a transaction_id: calls are found by their keys (see `keys` and `ids`), the open ones of an owner
-between its `first_seq` and `last_seq`. A call that waits for the result of a job has no owner: its row of
-`job` says what the provider calls the job, and until when it waits (NULL once that is past, or where the call
-had ended before). A row that is changed after its end keeps what it said in `correction`.
+that has one stands in its row (`more_line` has those of calls with several), and the amount of a line is
+what the row says (held, then counted or cost). Both rollups are rows of `day_sum` (by model those of account
+0, by account those of operation, provider and model 0), to which calls are added many at a time (see
+`summing`). The views `line`, `day_model` and `day_account` show them as what they are. And no index is
+written by a call of certain cost that has neither a run nor a transaction_id: calls are found by their keys
+(see `keys` and `ids`), the open ones of an owner between its `first_seq` and `last_seq`. A call that waits
+for the result of a job has no owner: its row of `job` says what the provider calls the job, and until when it
+waits (NULL once that is past, or where the call had ended before). A row that is changed after its end keeps
+what it said in `correction`.
 
 Calls of days before `pruned_before` of `meta` may be deleted: their sums by day stay, `pruned_window` has
 what they spent in their windows, and `pruned_key` their transaction_ids.
@@ -27,17 +29,22 @@ from collections.abc import Sequence
 from typing import Final, get_args
 
 from farthing.ledger.amending import Kind
-from farthing.ledger.codes import COST_SOURCES, USAGE_SOURCES
-from farthing.ledger.keys import BITS
+from farthing.ledger.codes import CORRECTED, COST_SOURCE, COST_SOURCES, OUTCOME, USAGE_SOURCES
+from farthing.ledger.keys import BITS, DAY
+from farthing.ledger.summing import ROW_SUMS, SUMMED, SUMS
 from farthing.records import CONTEXTS, FLAGS, OPERATIONS, OUTCOMES
 
-__all__ = ["APPLICATION_ID", "CALL_FROM", "CALL_SELECT", "KINDS", "TABLES", "VIEWS"]
+__all__ = ["APPLICATION_ID", "CALL_FROM", "CALL_SELECT", "KINDS", "TABLES", "UNCERTAIN", "VIEWS"]
 
 APPLICATION_ID: Final = 0x46727468
 """Stands in the header of the file: "Frth"."""
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 """Of corrections, by their codes."""
+
+UNCERTAIN: Final = f"""state <> 0 AND outcome <> {OUTCOME["error"]} AND flags & {CORRECTED} = 0
+  AND (cost IS NULL OR counted <> cost OR cost_source = {COST_SOURCE["partial"]})"""
+"""Of a finished row: what it cost is not known, or only in part, or is less than what is counted for it."""
 
 TABLES: Final[tuple[str, ...]] = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, number INTEGER, text TEXT) STRICT, WITHOUT ROWID",
@@ -95,6 +102,7 @@ TABLES: Final[tuple[str, ...]] = (
   counted_input INTEGER,
   CHECK ((state = 0) = (outcome IS NULL) AND (state = 0) = (counted IS NULL))) STRICT""",
     "CREATE UNIQUE INDEX call_recorded ON call (id) WHERE owner IS NULL",
+    f"CREATE INDEX call_uncertain ON call (seq) WHERE {UNCERTAIN}",
     "CREATE INDEX call_run ON call (run) WHERE run IS NOT NULL",
     """CREATE UNIQUE INDEX call_transaction ON call (account, transaction_id)
   WHERE transaction_id IS NOT NULL""",
@@ -177,7 +185,7 @@ TABLES: Final[tuple[str, ...]] = (
   PRIMARY KEY (account, transaction_id)) STRICT, WITHOUT ROWID""",
     """CREATE TABLE pruned_window (
   budget_window INTEGER PRIMARY KEY, spent INTEGER NOT NULL, cost INTEGER NOT NULL) STRICT""",
-    "INSERT INTO meta (key, number) VALUES ('budget_epoch', 1)",
+    "INSERT INTO meta (key, number) VALUES ('budget_epoch', 1), ('summed', 0)",
 )
 
 
@@ -233,7 +241,15 @@ _PARKED_FROM: Final = f"\nFROM job AS j CROSS JOIN call AS c ON c.seq = j.call A
 
 _OPEN: Final = "\nWHERE c.state = 0"
 
-_SUMS: Final = "calls, errors, input, cached, output, cost, counted, unpriced, estimated, partial"
+_SUMS: Final = ", ".join(SUMS)
+
+
+def _rollup(kept: str, dimensions: str, of_row: str) -> str:
+    """The rows of `day_sum`, and those of the calls that are not added up yet, each for itself."""
+    return f"""SELECT {dimensions}, {_SUMS} FROM day_sum WHERE {kept}
+UNION ALL SELECT seq / {DAY} AS day, {of_row}, {ROW_SUMS}
+FROM call WHERE seq >= ({SUMMED}) AND state <> 0"""  # noqa: S608  constant names
+
 
 VIEWS: Final[tuple[tuple[str, str], ...]] = (
     (
@@ -241,8 +257,15 @@ VIEWS: Final[tuple[tuple[str, str], ...]] = (
         """SELECT seq AS call, budget_window FROM call WHERE budget_window IS NOT NULL
 UNION ALL SELECT call, budget_window FROM more_line""",
     ),
-    ("day_model", f"SELECT day, context, operation, provider, model, {_SUMS} FROM day_sum WHERE account = 0"),  # noqa: S608  constant names
-    ("day_account", f"SELECT day, account, context, {_SUMS} FROM day_sum WHERE account > 0"),  # noqa: S608  constant names
+    (
+        "day_model",
+        _rollup(
+            "account = 0",
+            "day, context, operation, provider, model",
+            "context, operation, coalesce(provider, 0), model",
+        ),
+    ),
+    ("day_account", _rollup("account > 0", "day, account, context", "account, context")),
     ("calls", f"{CALL_SELECT}{CALL_FROM}\nWHERE c.state <> 0"),
     (
         "open_calls",

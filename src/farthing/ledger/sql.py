@@ -1,8 +1,4 @@
-"""The statements of the hot path: constant text, values bound by position.
-
-`day_sum` keeps ten sums for each key of the two rollups: by model (account 0), and by account (operation,
-provider and model 0). A correction adds the difference, so the same statement takes back and adds.
-"""
+"""The statements of the hot path: constant text, values bound by position."""
 
 from __future__ import annotations
 
@@ -11,8 +7,6 @@ from typing import Final
 __all__ = [
     "BOOK",
     "BOOK_WINDOW",
-    "DAY_SUM",
-    "DAY_SUMS",
     "EPOCH",
     "HOLD",
     "HOLD_GUARDED",
@@ -64,28 +58,12 @@ _ENDING: Final = """outcome = ?, recorded = ?, duration = ?, provider = ?, model
   request_id = ?, response_id = ?, error = ?, flags = flags | ?, units = ?, raw = ?"""
 
 BOOK: Final = f"""UPDATE call SET state = ?, {_ENDING} WHERE seq = ? AND id = ? AND state = 0
-  AND (SELECT number FROM meta WHERE key = 'budget_epoch') = ?"""  # noqa: S608  constant names
+  AND (SELECT number FROM meta WHERE key = 'budget_epoch') = ?
+  AND seq >= (SELECT number FROM meta WHERE key = 'summed')"""  # noqa: S608  constant names
+"""No row if the budgets have changed, or if the calls of its time are in the sums by day."""
 
 REBOOK: Final = f"UPDATE call SET state = ?, {_ENDING} WHERE seq = ?"  # noqa: S608  constant names
 
 BOOK_WINDOW: Final = """UPDATE budget_window SET held = held - ?1, spent = spent + ?2, cost = cost + ?3,
   alert_at = CASE WHEN ?2 > 0 AND spent + ?2 >= alert_at THEN alert_due(id) ELSE alert_at END WHERE id = ?4"""
 """`alert_due` is a function of the connection: it remembers the window until the commit (see `posting`)."""
-
-_SUMS: Final = """calls = calls + excluded.calls, errors = errors + excluded.errors,
-  input = input + excluded.input, cached = cached + excluded.cached, output = output + excluded.output,
-  cost = cost + excluded.cost, counted = counted + excluded.counted,
-  unpriced = unpriced + excluded.unpriced, estimated = estimated + excluded.estimated,
-  partial = partial + excluded.partial"""
-
-_DAY_SUM: Final = """INSERT INTO day_sum (day, account, context, operation, provider, model,
-  calls, errors, input, cached, output, cost, counted, unpriced, estimated, partial)"""
-_ADDED: Final = f"""
-ON CONFLICT (day, account, context, operation, provider, model) DO UPDATE SET {_SUMS}"""
-
-DAY_SUM: Final = f"{_DAY_SUM} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?){_ADDED}"
-"""Of one of the two rollups."""
-
-DAY_SUMS: Final = f"""{_DAY_SUM}
-VALUES (?1, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16),
-  (?1, ?2, ?3, 0, 0, 0, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16){_ADDED}"""

@@ -13,6 +13,7 @@ from farthing.errors import FarthingError, LedgerError, TransactionConflict
 from farthing.ledger import booking, holding, refusals, sql, standing
 from farthing.ledger.connection import Connections
 from farthing.ledger.corrections import Corrections
+from farthing.ledger.faults import sure
 from farthing.ledger.group import Group, concerns_all, needs_full
 from farthing.ledger.jobs import Jobs
 from farthing.ledger.keys import Keys
@@ -33,6 +34,7 @@ from farthing.ledger.store import (
     Stale,
     StandingBudget,
 )
+from farthing.ledger.summing import Summing
 from farthing.ledger.taking_in import TakingIn
 from farthing.ledger.upkeep import Upkeep
 from farthing.ledger.windows import Windows
@@ -60,6 +62,7 @@ class SqliteLedger(Group, Jobs, Prices, Corrections, TakingIn, Upkeep):
         self._standing = standing.Standing()
         self._keys = Keys()
         self._owner = Owner()
+        self._summing = Summing()
         self._orphans: deque[str] = deque()
         self._voiding: list[str] = []
         self._connections = self._connected_by(where, timeout=timeout, ready=self._on_open)
@@ -252,7 +255,7 @@ class SqliteLedger(Group, Jobs, Prices, Corrections, TakingIn, Upkeep):
 
     def _stale(self, conn: sqlite3.Connection, want: Reservation) -> Stale | None:
         """The answer to a call that was matched against other budgets than there are now."""
-        epoch = conn.execute(sql.EPOCH).fetchone()[0]
+        epoch = sure(conn, sql.EPOCH)[0]
         if epoch == want.epoch:
             return None
         if epoch != self._standing.epoch:
@@ -274,11 +277,12 @@ class SqliteLedger(Group, Jobs, Prices, Corrections, TakingIn, Upkeep):
         if self._orphans:
             self._void_orphans(conn)
         names = self._names
+        self._summing.ended(conn, 1)
         return booking.book(conn, names, grant, end, state) or booking.late(conn, names, grant, end, state)
 
     def _record(self, conn: sqlite3.Connection, entry: Entry) -> tuple[str, bool]:
         want = entry.reservation
-        epoch = conn.execute(sql.EPOCH).fetchone()[0]
+        epoch = sure(conn, sql.EPOCH)[0]
         if epoch != want.epoch:
             if epoch != self._standing.epoch:
                 self._reload(conn)
@@ -286,6 +290,7 @@ class SqliteLedger(Group, Jobs, Prices, Corrections, TakingIn, Upkeep):
                 entry,
                 reservation=replace(want, bounds=holding.matched(self._standing.budgets, want), epoch=epoch),
             )
+        self._summing.ended(conn, 1)
         return booking.record(conn, self._names, self._windows, self._keys, entry)
 
     def _record_batch(
@@ -317,13 +322,14 @@ class SqliteLedger(Group, Jobs, Prices, Corrections, TakingIn, Upkeep):
 
     def _void_orphans(self, conn: sqlite3.Connection, _: None = None) -> None:
         while self._orphans:
-            call_id = self._orphans.popleft()
-            if not self._owner.may_have(call_id):
-                continue  # it may still be reserved, by this very transaction, and is then given up once more
-            self._voiding.append(call_id)
+            call_id = self._orphans[0]  # until it is dealt with: a signal handler may raise here
+            # One that is not there may still be reserved, by this very transaction, and is then given up once
+            # more; so it is not forgotten as if it had ended.
             seq = self._owner.open_key(conn, call_id)
             if seq is not None:
+                self._voiding.append(call_id)
                 booking.give_up(conn, seq, call_id, self._clock.time_ns())
+            self._orphans.popleft()
 
     def _on_open(self, conn: sqlite3.Connection) -> None:
         self._owner = Owner()
@@ -331,6 +337,7 @@ class SqliteLedger(Group, Jobs, Prices, Corrections, TakingIn, Upkeep):
         now = self._clock.time_ns()
         while booking.expire(conn, now, _BATCH) == _BATCH:
             continue
+        self._summing.catch_up(conn)
 
     def _on_commit(self) -> None:
         self._names.keep()

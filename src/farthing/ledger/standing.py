@@ -9,6 +9,7 @@ from typing import Any, Final
 from farthing.catalog import UserPrice
 from farthing.ledger import prices
 from farthing.ledger.codes import budget_from_json, budget_to_json, clean
+from farthing.ledger.faults import sure
 from farthing.ledger.keys import key_at, started_ns
 from farthing.ledger.seeding import Dims, seed
 from farthing.ledger.store import Origin, StandingBudget
@@ -43,7 +44,7 @@ class Standing:
     prices: tuple[UserPrice, ...] = field(default=())
 
     def read(self, conn: sqlite3.Connection) -> None:
-        epoch = conn.execute("SELECT number FROM meta WHERE key = 'budget_epoch'").fetchone()[0]
+        epoch = sure(conn, "SELECT number FROM meta WHERE key = 'budget_epoch'")[0]
         self.budgets = tuple(
             StandingBudget(budget=budget_from_json(rules), origin=origin, pinned=bool(pinned))
             for rules, origin, pinned in conn.execute(_ALL)

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, TypeVar
 from farthing.errors import FarthingError
 from farthing.ledger import booking
 from farthing.ledger.connection import Connections
+from farthing.ledger.faults import sure
 from farthing.ledger.group import concerns_all
 from farthing.ledger.ids import find
 from farthing.ledger.names import Names
@@ -44,7 +45,7 @@ class TakingIn:
     _record: Callable[[sqlite3.Connection, Entry], tuple[str, bool]]
 
     def ledger_id(self) -> str:
-        found: str = self._connections.read(lambda conn: conn.execute(_LEDGER_ID).fetchone()[0])
+        found: str = self._connections.read(lambda conn: sure(conn, _LEDGER_ID)[0])
         return found
 
     def take_in(self, spilled: Sequence[Spilled], now_ns: int) -> list[bool | Exception]:

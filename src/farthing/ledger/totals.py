@@ -12,13 +12,14 @@ from datetime import date, timedelta
 from typing import Final
 
 from farthing.errors import LedgerError
-from farthing.ledger.codes import CONTEXT, CORRECTED, COST_SOURCE, LOST, OPERATION, USAGE_SOURCE, clean
+from farthing.ledger.codes import CONTEXT, OPERATION, clean
 from farthing.ledger.keys import DAY, bound
 from farthing.ledger.names import ACCOUNT, MODEL, PROVIDER
 from farthing.ledger.store import Totals
-from farthing.records import CONTEXTS, OPERATIONS, OUTCOMES
+from farthing.ledger.summing import ROW_SUMS, SUMS
+from farthing.records import CONTEXTS, OPERATIONS
 
-__all__ = ["DIMENSIONS", "ROW_SUMS", "SUMS", "totals"]
+__all__ = ["DIMENSIONS", "totals"]
 
 _DAY: Final = 86_400 * 10**9
 _FAR: Final = 2**63 - 1
@@ -28,21 +29,6 @@ _OF_MODEL: Final = frozenset({"day", "context", "operation", "provider", "model"
 _OF_ACCOUNT: Final = frozenset({"day", "account", "context"})
 _KINDS: Final = {"account": ACCOUNT, "provider": PROVIDER, "model": MODEL}
 _WORDS: Final[dict[str, tuple[str, ...]]] = {"context": CONTEXTS, "operation": OPERATIONS}
-SUMS: Final = (
-    "calls", "errors", "input", "cached", "output", "cost", "counted", "unpriced", "estimated", "partial"
-)  # fmt: skip
-"""What is summed: the columns of `day_sum`."""
-
-_ERROR: Final = OUTCOMES.index("error")
-
-ROW_SUMS: Final = f"""1 AS calls, outcome = {_ERROR} AS errors, coalesce(input, 0) AS input,
-  coalesce(cached, 0) AS cached, coalesce(output, 0) AS output, coalesce(cost, 0) AS cost,
-  counted, cost IS NULL AND outcome <> {_ERROR} AS unpriced,
-  (usage_source = {USAGE_SOURCE["estimated"]} OR flags & {LOST}) AND flags & {CORRECTED} = 0
-    AND outcome <> {_ERROR} AS estimated,
-  cost_source = {COST_SOURCE["partial"]} AS partial"""
-"""What a finished row of `call` adds to the totals; the same as `booking.sums_of`."""
-
 _ROW_DIMENSION: Final = {"day": f"seq / {DAY} AS day", "provider": "coalesce(provider, 0) AS provider"}
 
 

@@ -11,11 +11,12 @@ from typing import Any, Final, Protocol, TypeVar
 
 from farthing.errors import LedgerError
 from farthing.ledger.connection import MEMORY, Connections
-from farthing.ledger.faults import translated
+from farthing.ledger.faults import sure, translated
 from farthing.ledger.keeping import Waiting
 from farthing.ledger.keys import DAY
 from farthing.ledger.lock import try_lock
 from farthing.ledger.spill import waiting
+from farthing.ledger.summing import add_up
 
 __all__ = ["Upkeep"]
 
@@ -128,7 +129,7 @@ class Upkeep:
 
     def spill(self) -> Waiting:
         """See `farthing.ledger.keeping.Keeping`."""
-        ledger_id = self._connections.read(lambda conn: conn.execute(_LEDGER_ID).fetchone()[0])
+        ledger_id = self._connections.read(lambda conn: sure(conn, _LEDGER_ID)[0])
         return waiting(self.where, ledger_id)
 
     def prune(self, before_day: int) -> int:
@@ -145,6 +146,7 @@ class Upkeep:
 def _pruned(conn: sqlite3.Connection, span: tuple[int, int]) -> tuple[int, int]:
     """The key up to which finished calls are deleted now, and how many they were."""
     after, day = span
+    add_up(conn, day * DAY)
     last, some = conn.execute(_CHUNK, (after, day * DAY, _MOST)).fetchone()
     conn.execute(_MARK, (day,))
     if some:

@@ -6,8 +6,8 @@ CREATE TABLE "_sqlite_migrations" (
    "name" TEXT,
    "applied_at" TEXT
 );
-INSERT INTO "_sqlite_migrations" VALUES(1,'farthing','0001 tables','2026-11-21 12:38:33.688448+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(2,'farthing','0001 views','2026-11-21 12:38:33.689834+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(1,'farthing','0001 tables','2026-11-21 14:22:22.229625+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(2,'farthing','0001 views','2026-11-21 14:22:22.231051+00:00');
 CREATE TABLE alert (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   budget_window INTEGER NOT NULL,
@@ -87,12 +87,12 @@ CREATE TABLE call (
   raw TEXT,
   counted_input INTEGER,
   CHECK ((state = 0) = (outcome IS NULL) AND (state = 0) = (counted IS NULL))) STRICT;
-INSERT INTO "call" VALUES(1832951808000000000,'23841-000000000000',1,0,1,1789992001000000000,1000000,2,0,NULL,NULL,3,1,1,4,0,NULL,1,1200,1024,NULL,150,64,0,100000000,500000000,500000000,1000000000,1,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL);
-INSERT INTO "call" VALUES(1832951808000000001,'23841-000000000001',1,0,1,1789992001000000000,1000000,2,0,1,NULL,3,1,1,4,0,NULL,1,1200,1024,NULL,150,64,0,100000000,500000000,500000000,1000000000,1,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL);
-INSERT INTO "call" VALUES(1832951808000000002,'23841-000000000002',1,0,1,1789992001000000000,1000000,2,0,NULL,NULL,3,1,1,4,0,NULL,1,1200,1024,NULL,150,64,0,100000000,NULL,1000000000,1000000000,4,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL);
-INSERT INTO "call" VALUES(1832951808000000003,'23841-000000000003',2,2,1,1789992001000000000,1000000,2,0,NULL,NULL,3,1,1,4,0,NULL,1,NULL,NULL,NULL,NULL,NULL,2,100000000,0,0,1000000000,5,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL);
-INSERT INTO "call" VALUES(1832951808000000004,'23841-000000000004',1,0,NULL,1789992001000000000,1000000,2,0,NULL,NULL,3,1,1,4,0,NULL,1,1200,1024,NULL,150,64,0,0,1000000000,1000000000,0,1,1,NULL,NULL,NULL,NULL,NULL,NULL,'t-1',X'636F6E74656E74',NULL,0,NULL,NULL,NULL);
-INSERT INTO "call" VALUES(1832951808000000005,'23841-000000000005',0,NULL,1,NULL,NULL,2,0,NULL,NULL,3,1,1,1,0,NULL,1,1000,NULL,NULL,NULL,NULL,NULL,100000000,NULL,NULL,1000000000,NULL,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL);
+INSERT INTO "call" VALUES(1832951808000000000,'32703-000000000000',1,0,1,1789992001000000000,1000000,2,0,NULL,NULL,3,1,1,4,0,NULL,1,1200,1024,NULL,150,64,0,100000000,500000000,500000000,1000000000,1,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL);
+INSERT INTO "call" VALUES(1832951808000000001,'32703-000000000001',1,0,1,1789992001000000000,1000000,2,0,1,NULL,3,1,1,4,0,NULL,1,1200,1024,NULL,150,64,0,100000000,500000000,500000000,1000000000,1,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL);
+INSERT INTO "call" VALUES(1832951808000000002,'32703-000000000002',1,0,1,1789992001000000000,1000000,2,0,NULL,NULL,3,1,1,4,0,NULL,1,1200,1024,NULL,150,64,0,100000000,NULL,1000000000,1000000000,4,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL);
+INSERT INTO "call" VALUES(1832951808000000003,'32703-000000000003',2,2,1,1789992001000000000,1000000,2,0,NULL,NULL,3,1,1,4,0,NULL,1,NULL,NULL,NULL,NULL,NULL,2,100000000,0,0,1000000000,5,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL);
+INSERT INTO "call" VALUES(1832951808000000004,'32703-000000000004',1,0,NULL,1789992001000000000,1000000,2,0,NULL,NULL,3,1,1,4,0,NULL,1,1200,1024,NULL,150,64,0,0,1000000000,1000000000,0,1,1,NULL,NULL,NULL,NULL,NULL,NULL,'t-1',X'636F6E74656E74',NULL,0,NULL,NULL,NULL);
+INSERT INTO "call" VALUES(1832951808000000005,'32703-000000000005',0,NULL,1,NULL,NULL,2,0,NULL,NULL,3,1,1,1,0,NULL,1,1000,NULL,NULL,NULL,NULL,NULL,100000000,NULL,NULL,1000000000,NULL,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL);
 CREATE TABLE correction (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   call INTEGER NOT NULL,
@@ -110,8 +110,6 @@ CREATE TABLE day_sum (
   output INTEGER NOT NULL, cost INTEGER NOT NULL, counted INTEGER NOT NULL, unpriced INTEGER NOT NULL,
   estimated INTEGER NOT NULL, partial INTEGER NOT NULL,
   PRIMARY KEY (day, account, context, operation, provider, model)) STRICT, WITHOUT ROWID;
-INSERT INTO "day_sum" VALUES(20717,0,0,0,3,4,5,1,4800,4096,600,2000000000,3000000000,1,0,0);
-INSERT INTO "day_sum" VALUES(20717,2,0,0,0,0,5,1,4800,4096,600,2000000000,3000000000,1,0,0);
 CREATE TABLE delivery (
   alert INTEGER NOT NULL REFERENCES alert (id),
   channel TEXT NOT NULL,
@@ -123,7 +121,8 @@ CREATE TABLE job (
   until INTEGER, notes TEXT NOT NULL) STRICT;
 CREATE TABLE meta (key TEXT PRIMARY KEY, number INTEGER, text TEXT) STRICT, WITHOUT ROWID;
 INSERT INTO "meta" VALUES('budget_epoch',2,NULL);
-INSERT INTO "meta" VALUES('ledger_id',NULL,'a50fdb0c62e0172388ce941c3c2afb5c');
+INSERT INTO "meta" VALUES('ledger_id',NULL,'5eb733d59b8e4d3232cea10b1a7acaae');
+INSERT INTO "meta" VALUES('summed',0,NULL);
 CREATE TABLE more_line (
   call INTEGER NOT NULL,
   budget_window INTEGER NOT NULL,
@@ -148,7 +147,7 @@ CREATE TABLE owner (
   lease_until INTEGER NOT NULL,
   first_seq INTEGER NOT NULL,
   last_seq INTEGER NOT NULL) STRICT;
-INSERT INTO "owner" VALUES(1,X'F15CA0F0C13761714BFE1BCE9D0578A3',1789992600000000000,1832951746560000000,1832952422400000000);
+INSERT INTO "owner" VALUES(1,X'BA12A4449F3600F2F116E46674CDE2B9',1789992600000000000,1832951746560000000,1832952422400000000);
 CREATE TABLE price (
   id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, source TEXT NOT NULL, json TEXT NOT NULL) STRICT;
 INSERT INTO "price" VALUES(1,X'4EDB638DC822C43F2C636515F3D64862','genai-prices 0.2.3','{"provider":"openai","model":"gpt-4o","prices":{"input":2500000,"output":10000000},"bands":[],"status":"priced","source":"genai-prices 0.2.3","starts_at":null,"ends_at":null,"tier":null,"notes":[],"flags":[],"region":null,"base_url":null}');
@@ -169,6 +168,8 @@ CREATE TABLE user_price (
 CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name"
     ON "_sqlite_migrations" ("migration_set", "name");
 CREATE UNIQUE INDEX call_recorded ON call (id) WHERE owner IS NULL;
+CREATE INDEX call_uncertain ON call (seq) WHERE state <> 0 AND outcome <> 2 AND flags & 512 = 0
+  AND (cost IS NULL OR counted <> cost OR cost_source = 3);
 CREATE INDEX call_run ON call (run) WHERE run IS NOT NULL;
 CREATE UNIQUE INDEX call_transaction ON call (account, transaction_id)
   WHERE transaction_id IS NOT NULL;
@@ -178,8 +179,22 @@ CREATE INDEX job_until ON job (until) WHERE until IS NOT NULL;
 CREATE INDEX correction_call ON correction (call);
 CREATE VIEW line AS SELECT seq AS call, budget_window FROM call WHERE budget_window IS NOT NULL
 UNION ALL SELECT call, budget_window FROM more_line;
-CREATE VIEW day_model AS SELECT day, context, operation, provider, model, calls, errors, input, cached, output, cost, counted, unpriced, estimated, partial FROM day_sum WHERE account = 0;
-CREATE VIEW day_account AS SELECT day, account, context, calls, errors, input, cached, output, cost, counted, unpriced, estimated, partial FROM day_sum WHERE account > 0;
+CREATE VIEW day_model AS SELECT day, context, operation, provider, model, calls, errors, input, cached, output, cost, counted, unpriced, estimated, partial FROM day_sum WHERE account = 0
+UNION ALL SELECT seq / 88473600000000 AS day, context, operation, coalesce(provider, 0), model, 1 AS calls, outcome = 2 AS errors, coalesce(input, 0) AS input,
+  coalesce(cached, 0) AS cached, coalesce(output, 0) AS output, coalesce(cost, 0) AS cost,
+  counted, cost IS NULL AND outcome <> 2 AS unpriced,
+  (usage_source = 1 OR flags & 2) AND flags & 512 = 0
+    AND outcome <> 2 AS estimated,
+  cost_source = 3 AS partial
+FROM call WHERE seq >= (SELECT number FROM meta WHERE key = 'summed') AND state <> 0;
+CREATE VIEW day_account AS SELECT day, account, context, calls, errors, input, cached, output, cost, counted, unpriced, estimated, partial FROM day_sum WHERE account > 0
+UNION ALL SELECT seq / 88473600000000 AS day, account, context, 1 AS calls, outcome = 2 AS errors, coalesce(input, 0) AS input,
+  coalesce(cached, 0) AS cached, coalesce(output, 0) AS output, coalesce(cost, 0) AS cost,
+  counted, cost IS NULL AND outcome <> 2 AS unpriced,
+  (usage_source = 1 OR flags & 2) AND flags & 512 = 0
+    AND outcome <> 2 AS estimated,
+  cost_source = 3 AS partial
+FROM call WHERE seq >= (SELECT number FROM meta WHERE key = 'summed') AND state <> 0;
 CREATE VIEW calls AS SELECT c.id AS id, strftime('%Y-%m-%dT%H:%M:%S', (c.seq >> 10) / 1000000, 'unixepoch') || printf('.%06dZ', (c.seq >> 10) % 1000000) AS started_at,
   CASE WHEN c.recorded IS NOT NULL THEN strftime('%Y-%m-%dT%H:%M:%S', (c.recorded / 1000) / 1000000, 'unixepoch') || printf('.%06dZ', (c.recorded / 1000) % 1000000) END AS recorded_at,
   account.name AS account, CASE c.context WHEN 0 THEN 'customer' WHEN 1 THEN 'system' END AS context,
