@@ -30,6 +30,7 @@ NURSERY = """
 import itertools, json, os, signal, sys, threading
 from farthing.testing import FakeClock, FakeIds
 from guard.making import *
+from ledger.making import add_up_often
 def call(path, url, name, durability, now):
     meter = metered(path, clock=FakeClock(now), ids=FakeIds(name), durability=durability)
     client = meter.wrap(openai(url), budget="$1000/total", tags={"process": name})
@@ -42,6 +43,7 @@ def call(path, url, name, durability, now):
     for _ in range(8):
         threading.Thread(target=work, daemon=True).start()
     threading.Event().wait()
+add_up_often()
 with metered(":memory:") as meter:
     meter.warm()
     meter.wrap(openai("http://127.0.0.1:9/v1")).close()

@@ -12,6 +12,7 @@ from typing import Any
 
 from farthing.ledger import Ledger, open_ledger
 from farthing.ledger.store import Bound, Entry, Grant, Reservation, Settlement, StandingBudget
+from farthing.ledger.summing import Summing
 from farthing.records import Budget, Rates, Usage
 
 NOON = 1_790_000_000 * 10**9 // 86_400_000_000_000 * 86_400_000_000_000 + 43_200 * 10**9
@@ -112,6 +113,11 @@ def entry(ledger: Ledger, bounds: Sequence[Bound] = (), cost: int = USD, **field
     return Entry(
         reservation=reservation(ledger, bounds, 0, **fields), settlement=settlement(cost), digest=digest
     )
+
+
+def add_up_often() -> None:
+    """Have this process add up its calls every few: what can go wrong as it does is to go wrong in tests."""
+    Summing.often, Summing.latest = 7, 5
 
 
 def names(budgets: Sequence[StandingBudget]) -> list[str]:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from farthing.ledger import Ledger, sql, summing
+from farthing.ledger import Ledger, sql
 from farthing.ledger.booking import DAY
+from farthing.ledger.keys import DAY as DAY_OF_KEYS
 from farthing.ledger.keys import key_at
 from farthing.ledger.owner import LEASE
-from farthing.ledger.summing import SUMMED, add_up
+from farthing.ledger.summing import SUMMED, Summing, add_up
 from farthing.records import Budget
 from ledger.making import (
     NOON,
@@ -90,7 +91,7 @@ def test_when_calls_are_added_up_changes_no_sum(at: int | None) -> None:
     plain = opened(":memory:", clock)
     steps = steps_of(plain, clock)
     wanted = shown(plain)
-    assert summed(plain) <= NOON // DAY * summing.DAY  # by the pruning alone
+    assert summed(plain) <= NOON // DAY * DAY_OF_KEYS  # by the pruning alone
     for step in range(steps):
         clock = Clock()
         ledger = opened(":memory:", clock)
@@ -154,14 +155,14 @@ def test_calls_are_added_up_by_and_by(tmp_path: Path) -> None:
         marks.add(summed(ledger))
     assert len(marks) == 2  # 0, and as the 2,000th had ended; as the 1,000th had, there were too few
     rows = connection(ledger).execute("SELECT sum(calls) FROM day_sum WHERE account = 0").fetchone()[0]
-    assert rows == 2_000 - summing._LATEST - 1
+    assert rows == 2_000 - Summing.latest - 1
     assert ledger.totals()[0].calls == 2_600
     assert ledger.check() == []
     ledger.close()
 
 
 def test_what_short_lived_programs_leave_is_added_up_as_the_next_one_begins(tmp_path: Path) -> None:
-    path, calls = tmp_path / "ledger.db", summing._OFTEN - 1
+    path, calls = tmp_path / "ledger.db", Summing.often - 1
     for turn in range(3):
         ledger = opened(path)
         assert (summed(ledger) > 0) is False
@@ -177,11 +178,10 @@ def test_what_short_lived_programs_leave_is_added_up_as_the_next_one_begins(tmp_
 CALLS = """
 import sys
 from pathlib import Path
-from ledger.making import opened, reserved, settlement, with_budget
-from farthing.ledger import summing
+from ledger.making import add_up_often, opened, reserved, settlement, with_budget
 from farthing.records import Budget
 import time
-summing._OFTEN, summing._LATEST = 7, 5
+add_up_often()
 ledger = opened(Path(sys.argv[1]), time, timeout=60.0)
 bound = with_budget(ledger, Budget("all", 100_000))
 print("ready", flush=True)

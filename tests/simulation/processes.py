@@ -16,7 +16,7 @@ from farthing.ledger import Ledger
 from farthing.ledger.holding import matched
 from farthing.ledger.store import Bound, Entry, Grant, Reservation, Settlement, Short, Stale
 from farthing.records import Budget
-from ledger.making import Clock, opened
+from ledger.making import Clock, add_up_often, opened
 
 PATIENCE = 60.0
 _TRIES = 5
@@ -123,6 +123,7 @@ class _Worker:
         self._address = address
         self._clock = Clock()
         self._ledger: Ledger | None = None
+        add_up_often()
         self._line = self._connected()
 
     def _connected(self) -> Connection:

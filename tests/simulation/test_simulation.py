@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from farthing.ledger import batch, booking, sql
+from farthing.ledger import batch, booking, sql, summing
 from simulation.campaign import simulate
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork, nor kill -9")
@@ -41,7 +41,17 @@ def keep_holds() -> None:
     sql.BOOK_WINDOW = sql.BOOK_WINDOW.replace("held = held - ?1", "held = held - ?1 + (?1 > 85)")
 
 
-@pytest.mark.parametrize("fault", [unguarded, free_what_the_dead_held, keep_holds])
+def leave_out_what_ends_late() -> None:
+    sql.BOOK = sql.BOOK.replace(f"AND seq >= ({summing.SUMMED})", "")
+
+
+def add_twice() -> None:
+    summing._MOVE = "UPDATE meta SET number = number WHERE ? AND key = 'summed'"
+
+
+@pytest.mark.parametrize(
+    "fault", [unguarded, free_what_the_dead_held, keep_holds, leave_out_what_ends_late, add_twice]
+)
 def test_a_ledger_with_a_fault_differs_from_the_model(ledger_path: Path, fault: Callable[[], None]) -> None:
     """The control."""
     with pytest.raises(AssertionError):

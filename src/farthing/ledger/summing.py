@@ -37,12 +37,6 @@ ROW_SUMS: Final = f"""1 AS calls, outcome = {_ERROR} AS errors, coalesce(input, 
 
 SUMMED: Final = "SELECT number FROM meta WHERE key = 'summed'"
 
-_OFTEN: Final = 1_000
-"""Calls that a process ends between two times of adding up."""
-
-_LATEST: Final = 1_024
-"""Calls that are left as they are: many of them are still running, and would have to be added one by one."""
-
 _NEXT: Final = f"SELECT seq FROM call WHERE seq > ({SUMMED}) ORDER BY seq DESC LIMIT 1 OFFSET ?"  # noqa: S608  constant names
 
 _KEY: Final = "day, account, context, operation, provider, model"
@@ -109,7 +103,16 @@ def add_up(conn: sqlite3.Connection, before: int) -> None:
 
 
 class Summing:
-    """When to add up. Per connection; used under the writer's mutex."""
+    """When to add up. Per connection; used under the writer's mutex.
+
+    Attributes:
+        often: calls that a process ends between two times of adding up.
+        latest: calls that are left as they are: many of them are still running, and would have to be added
+            one by one.
+    """
+
+    often = 1_000
+    latest = 1_024
 
     def __init__(self) -> None:
         self._ended = 0
@@ -117,13 +120,16 @@ class Summing:
     def ended(self, conn: sqlite3.Connection, calls: int) -> None:
         """Some calls have ended in this transaction."""
         self._ended += calls
-        if self._ended >= _OFTEN:
+        if self._ended >= self.often:
             self._ended = 0
-            self.catch_up(conn, _LATEST)
+            self._add_up(conn, self.latest)
+
+    def catch_up(self, conn: sqlite3.Connection) -> None:
+        """The ledger has been opened: add up what programs have left that ended too few calls."""
+        self._add_up(conn, self.latest + self.often)
 
     @staticmethod
-    def catch_up(conn: sqlite3.Connection, latest: int = _LATEST + _OFTEN) -> None:
-        """Add up all but the latest calls."""
+    def _add_up(conn: sqlite3.Connection, latest: int) -> None:
         first = conn.execute(_NEXT, (latest,)).fetchone()
         if first is not None:
             add_up(conn, first[0])
