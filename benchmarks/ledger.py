@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from pairing import quartiles
-from workload import BUDGETS, MODELS, Calls, at, big, copy, fresh
+from workload import BUDGETS, Calls, at, big, copy, fresh
 
 from farthing.engine.courier import Courier
 from farthing.ledger import Ledger
@@ -80,7 +80,7 @@ def alone(bench: Bench) -> None:
     ways: dict[str, Callable[[int], list[float]]] = {}
     for name, ledger in ledgers.items():
         calls = Calls(ledger, name=name)
-        ways[name] = lambda times, c=calls, led=ledger: timed(lambda: c.pair(led), times)  # type: ignore[misc]
+        ways[name] = lambda times, c=calls, led=ledger: verbs(led, c, times)  # type: ignore[misc]
     runner, courier = asyncio.Runner(), Courier()
     calls = Calls(ledgers["fast"], name="async")
     ways["fast, from a coroutine"] = lambda times: runner.run(through(courier, ledgers["fast"], calls, times))
@@ -113,15 +113,22 @@ def alone(bench: Bench) -> None:
     bench.found["alone: safe / (fast + fdatasync)"] = ratio
 
 
-async def through(courier: Courier, ledger: Ledger, calls: Calls, times: int) -> list[float]:
+def verbs(ledger: Ledger, calls: Calls, times: int) -> list[float]:
+    """Microseconds of each reserve and its settle."""
     took = []
-    for _ in range(times):
+    for want, end in [calls.next() for _ in range(times)]:
         start = clock()
-        n = calls.number
-        model = n * 7 % MODELS
-        want = calls.reservation(n * 13 % 1000, model)
+        ledger.settle(ledger.reserve(want), end)  # type: ignore[arg-type]
+        took.append((clock() - start) / 1e3)
+    return took
+
+
+async def through(courier: Courier, ledger: Ledger, calls: Calls, times: int) -> list[float]:
+    """The same from a task."""
+    took = []
+    for want, end in [calls.next() for _ in range(times)]:
+        start = clock()
         grant = await courier.bring(lambda want=want: ledger.reserve(want), print)
-        end = calls.settlement(model)
         await courier.bring(lambda grant=grant, end=end: ledger.settle(grant, end), print)
         took.append((clock() - start) / 1e3)
     return took

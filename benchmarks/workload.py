@@ -164,12 +164,16 @@ class Calls:
             response_id="chatcmpl-0123456789abcdefghij",
         )
 
-    def pair(self, ledger: Ledger) -> None:
-        """One guarded call: its reserve and its settle."""
+    def next(self) -> tuple[Reservation, Settlement]:
+        """The next call and its end."""
         n = self.number
         model = n * 7 % MODELS
-        grant = ledger.reserve(self.reservation(n * 13 % ACCOUNTS, model))
-        ledger.settle(grant, self.settlement(model))  # type: ignore[arg-type]
+        return self.reservation(n * 13 % ACCOUNTS, model), self.settlement(model)
+
+    def pair(self, ledger: Ledger) -> None:
+        """One guarded call: its reserve and its settle."""
+        want, end = self.next()
+        ledger.settle(ledger.reserve(want), end)  # type: ignore[arg-type]
 
 
 def bound(budget: Budget, key: str = "") -> Bound:
