@@ -229,7 +229,6 @@ GROK_4_5 = "docs.x.ai/developers/pricing, quoted on 2026-08-10 in BerriAI/litell
 GROK_4_6 = "docs.x.ai/developers/grok-4-6 and advanced-api-usage/regions, 2026-11"
 GROK_4_7 = "docs.x.ai, quoted at apidog.com on 2026-09-29: dearer from 200,000 on"
 TOGETHER_2025 = "together.ai/pricing, as genai-prices had it on 2025-07-03"
-TOGETHER = "together.ai/pricing, quoted on 2026-07-02 in anomalyco/models.dev#2989 and on 2026-08-05"
 GEO = "docs.together.ai/docs/serverless/geo-specific-inference, 2026-11: 1.25 x models.dev's price of 2026"
 COHERE = "listed at models.dev, 2026; cohere.com/pricing does not have it any more"
 SONAR = "docs.perplexity.ai/getting-started/pricing, 2026-11: the fee of the largest search context"
@@ -441,13 +440,8 @@ BILLS = [
            page=DEEPSEEK_V3_2, at="2026-04-23T23:59:59"),
     simple("deepseek", "deepseek-reasoner", (1000, "0.14"), (100, "0.028"), (100, "0.28"), page=DEEPSEEK_V4,
            at="2026-04-24"),
-    simple("deepseek", "deepseek-v4-flash", (1000, "0.14"), (100, "0.028"), (100, "0.28"), page=DEEPSEEK_V4,
-           at="2026-04-26T12:14:59"),
     simple("deepseek", "deepseek-v4-flash", (1000, "0.14"), (100, "0.0028"), (100, "0.28"), page=DEEPSEEK_V4,
            at="2026-04-26T12:15:00"),
-    # before the hours began there were none
-    simple("deepseek", "deepseek-v4-pro", (1000, "0.435"), (100, "0.003625"), (100, "0.87"), page=DEEPSEEK_V4,
-           at="2026-08-14T02:00:00"),
     simple("deepseek", "deepseek-v4-pro", (1000, "0.435"), (100, "0.003625"), (100, "0.87"), page=DEEPSEEK_V4,
            at="2026-08-16T15:59:59"),
     simple("deepseek", "deepseek-v4-pro", (1000, "0.66"), (100, "0.022"), (100, "1.98"), page=DEEPSEEK,
@@ -496,8 +490,6 @@ BILLS = [
     simple("x-ai", "grok-4.7", (199_900, "4"), (100, "1"), (100, "12"), page=GROK_4_7),
     simple("together", "meta-llama/Llama-3.3-70B-Instruct-Turbo", (1000, "0.88"), NONE, (100, "0.88"),
            page=TOGETHER_2025, at="2026-07-01T23:59:59"),
-    simple("together", "meta-llama/Llama-3.3-70B-Instruct-Turbo", (1000, "1.04"), NONE, (100, "1.04"),
-           page=TOGETHER, at="2026-07-02"),
     simple("together", "zai-org/GLM-5.2", (1000, "1.75"), (100, "0.325"), (100, "5.5"), page=GEO,
            flagged=True, url="https://us-api.together.ai/v1"),
     simple("cohere", "command-a-03-2025", (1000, "2.5"), NONE, (100, "10"), page=COHERE),

@@ -63,10 +63,6 @@ def _written(price: str, cached: str, output: str) -> dict[str, Decimal]:
     return usd | {"cache_write": usd["input"] * 5 / 4, "cache_write_1h": usd["input"] * 2}
 
 
-def _flat(price: str) -> dict[str, Decimal]:
-    return {"input": Decimal(price), "output": Decimal(price)}
-
-
 _O3 = "platform.openai.com/docs/models/o3, as of its release on 2025-04-16"
 _FINE_TUNED = "OpenAI pricing page, fine-tuning, as in litellm's price file of 2026"
 _AUDIO = "developers.openai.com/api/docs/models, audio tokens, from the snapshots of 2024-12-17 on"
@@ -84,7 +80,6 @@ _HOURS = (
 )
 _APRIL_24 = datetime(2026, 4, 24, tzinfo=UTC)
 _APRIL_26 = datetime(2026, 4, 26, 12, 15, tzinfo=UTC)
-_JULY_2 = datetime(2026, 7, 2, tzinfo=UTC)
 _AUG_16 = datetime(2026, 8, 16, 16, tzinfo=UTC)
 _AUG_17 = datetime(2026, 8, 17, tzinfo=UTC)
 _SEPT_10 = datetime(2026, 9, 10, 4, tzinfo=UTC)
@@ -94,7 +89,6 @@ _SONNET = (
     "platform.claude.com/docs/en/models/sonnet-5-5/overview at its release: reads from a cache at 0.2; "
     "the pricing page as quoted on 2026-10-24: at 0.1 from 2026-10-07 on"
 )
-_LLAMA = "together.ai/pricing, as quoted on 2026-07-02 and 2026-08-05; the day of the change is not known"
 
 _PEAKS = tuple(
     (day + timedelta(hours=start), day + timedelta(hours=end))
@@ -120,20 +114,16 @@ CORRECTIONS: tuple[Correction, ...] = (
     *(Correction("deepseek", e, _SEPT_29, _APRIL_24, _usd("0.28", "0.028", "0.42"), _V32) for e in _ALIASES),
     *(Correction("deepseek", e, _APRIL_24, _APRIL_26, _usd("0.14", "0.028", "0.28"), _V4) for e in _ALIASES),
     *(Correction("deepseek", e, _APRIL_26, None, _usd("0.14", "0.0028", "0.28"), _V4) for e in _ALIASES),
-    # The source has today's peak prices for all time, and dates without hours.
-    Correction("deepseek", "deepseek-v4-flash", None, _APRIL_26, _usd("0.14", "0.028", "0.28"), _V4),
-    Correction("deepseek", "deepseek-v4-flash", _APRIL_26, _AUG_16, _usd("0.14", "0.0028", "0.28"), _V4),
+    # The source has dates without hours. Before, it has peak prices, which DeepSeek says began in August;
+    # costs that others recorded in June and August have them too, so they are left as they are.
     Correction("deepseek", "deepseek-v4-flash", _AUG_16, _SEPT_10, _usd("0.22", "0.007", "0.66"), _HOURS),
     *(
         Correction("deepseek", "deepseek-v4-flash", since, until, _usd("0.44", "0.014", "1.32"), _HOURS)
         for since, until in _PEAKS
     ),
-    Correction("deepseek", "deepseek-v4-pro", None, _AUG_16, _usd("0.435", "0.003625", "0.87"), _V4),
     Correction("deepseek", "deepseek-v4-pro", _AUG_16, _AUG_17, _usd("0.66", "0.022", "1.98"), _HOURS),
     # The source has the cheaper reads for all time.
     Correction("anthropic", "claude-sonnet-5-5", None, _OCT_7, _written("2", "0.2", "10"), _SONNET),
-    # The source was last checked in 2025.
-    Correction("together", "meta-llama/Llama-3.3-70B-Instruct-Turbo", _JULY_2, None, _flat("1.04"), _LLAMA),
 )
 
 WEEKENDS: tuple[Weekend, ...] = tuple(
