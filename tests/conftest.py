@@ -9,9 +9,13 @@ import socket
 import sys
 
 import pytest
+from hypothesis import settings
 
 from farthing import log
 from farthing.testing import FakeProvider
+
+settings.register_profile("farthing", deadline=None)  # how long an example takes says how busy the machine is
+settings.load_profile("farthing")
 
 _PRIVATE = ("FARTHING_", "OPENAI_", "AZURE_OPENAI_", "ANTHROPIC_", "XDG_")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")

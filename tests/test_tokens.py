@@ -130,6 +130,24 @@ def test_the_example_of_the_cookbook(model, tokens):
     assert (count.tokens, count.method) == (tokens, "exact")
 
 
+ANSWERED = [
+    {"role": "user", "content": "How do I cross a road?"},
+    {"role": "assistant", "content": "Look both ways."},
+    {"role": "user", "content": "And a river?"},
+]
+
+
+def test_a_short_response_with_an_earlier_answer_is_held_for_by_what_bills_had_above_their_counts():
+    """Of 62 that were recorded the one farthest above had 58 tokens more; nobody says why."""
+    count = count_input(ANSWERED, "gpt-5")
+    assert count.upper == count.tokens + 64
+    for items, model in ((ANSWERED[:1], "gpt-5"), (ANSWERED, "gpt-4.1")):  # these bill what was counted
+        other = count_input(items, model)
+        assert other.upper <= 1.3 * other.tokens
+    long = count_input([*ANSWERED, {"role": "user", "content": "why? " * 400}], "gpt-5")
+    assert long.tokens + 64 <= long.upper <= 1.2 * long.tokens
+
+
 def test_a_text_is_counted_without_overhead():
     assert count_text("hello world", "gpt-4o").tokens == 2
     assert count_texts("hello world", "text-embedding-3-small") == Count(2, 2, "exact")

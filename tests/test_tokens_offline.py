@@ -36,7 +36,8 @@ elif cut != "nothing":
     for name in ("connect", "connect_ex"):
         setattr(socket.socket, name, guarded(getattr(socket.socket, name), lambda args: args[1][0]))
 
-from openai import OpenAI
+import asyncio
+from openai import AsyncOpenAI, OpenAI
 from farthing import Budget, Meter
 from farthing.testing import FakeProvider
 
@@ -46,10 +47,18 @@ with Meter(sys.argv[2], durability="fast", budgets=[Budget("b", 1, "day")]) as m
     for model in ("gpt-4o", "gpt-4", "claude-sonnet-4-5"):
         said = meter.estimate(model=model, messages=HELLO, max_output_tokens=10)
         found.append([model, said.method, said.input_tokens, said.input_tokens_upper, str(said.upper)])
+    async def first_of_a_task(url):
+        async with AsyncOpenAI(base_url=url, api_key="k") as client:
+            meter.wrap(client)
+            answer = await client.chat.completions.create(model="gpt-4", messages=HELLO, max_tokens=300)
+            return meter.receipt(answer)
+
     with FakeProvider() as provider, OpenAI(base_url=provider.base_url, api_key="k") as client:
         meter.wrap(client)
         answer = client.chat.completions.create(model="gpt-4o", messages=HELLO, max_tokens=300)
         receipt = meter.receipt(answer)
+        found.append([str(receipt.cost), str(receipt.held), receipt.outcome])
+        receipt = asyncio.run(first_of_a_task(provider.base_url))
         found.append([str(receipt.cost), str(receipt.held), receipt.outcome])
 print(json.dumps(found))
 """
@@ -81,24 +90,34 @@ def first(cut: str, folder: Path, *before: str) -> list:
 def test_the_first_estimate_and_the_first_call_do_not_wait_for_the_network(cut, tmp_path):
     found = first(cut, tmp_path)
     assert [each[1] for each in found[:3]] == ["exact", "exact", "approximate"]
-    assert found[3][2] == "complete"
+    assert [each[2] for each in found[3:]] == ["complete", "complete"]
     assert found == first("nothing", tmp_path)
 
 
-def test_nor_where_there_is_no_network_at_all(tmp_path):
+DROPPING = """
+ip link add v0 type veth peer name v1 && ip address add 192.0.2.1/24 dev v0 &&
+ip link set v0 up && ip link set v1 up && ip route add default dev v0 && exec "$@"
+"""
+"""A network whose packets, those of DNS too, go out and reach nobody."""
+
+
+@pytest.mark.parametrize("network", ["none", "one that drops every packet"])
+def test_nor_where_the_system_has_no_network_that_works(network, tmp_path):
     unshare = shutil.which("unshare")
     if unshare is None:
         pytest.skip("this system has no unshare")
     alone = [unshare, "--net", *(["--map-root-user"] if os.geteuid() else [])]
+    if network != "none":
+        alone += ["sh", "-c", DROPPING, "sh"]
     if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this user may not make a network namespace")
+        pytest.skip("this user may not make a network namespace, or not such a one")
     assert first("namespace", tmp_path, *alone) == first("nothing", tmp_path)
 
 
 def test_who_asks_for_the_network_is_cut_off(tmp_path):
     """The control of the tests above."""
     asking = FIRST.replace(
-        "from openai import OpenAI", "import urllib.request; urllib.request.urlopen('http://example.com/')"
+        "import asyncio", "import urllib.request; urllib.request.urlopen('http://example.com/')"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", asking, "refused", str(tmp_path / "l.db")],

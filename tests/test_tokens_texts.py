@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -91,6 +92,47 @@ def test_an_interrupt_ends_a_count():
     with pytest.raises(KeyboardInterrupt):
         Tokenizer(encode).count("a" * N)
     assert max(seen) <= text._SLICE
+
+
+COUNTING = """
+import sys
+sys.path[:0] = sys.argv[1:]
+from test_tokens_texts import HOSTILE
+from farthing import tokens
+from farthing.tokens import text
+
+count = text._piece
+
+def told(encode, piece):
+    if waiting and len(piece) > 1000:
+        print(waiting.pop(), flush=True)
+    return count(encode, piece)
+
+text._piece = told
+tokens.warm()
+for name, hostile in HOSTILE.items():
+    waiting, number = [name], 0
+    try:
+        while True:
+            number += 1  # what has been counted is remembered
+            tokens.count_messages([{"role": "user", "content": f"{hostile}{number}"}], "gpt-4o")
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+def test_control_c_ends_the_count_of_any_text():
+    """With the real tokenizer: no text keeps it in compiled code, where no signal is seen."""
+    command = [sys.executable, "-W", "error", "-c", COUNTING, str(Path(__file__).parent)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for name in HOSTILE:
+            assert process.stdout.readline() == f"{name}\n"
+            process.send_signal(signal.SIGINT)
+            assert process.stdout.readline() == "interrupted\n"
+        assert process.communicate() == ("", "")
+    assert process.returncode == 0
 
 
 def test_texts_reach_the_tokenizer_in_pieces_that_it_can_bear():

@@ -278,7 +278,10 @@ def _billed(
     cost, source, _ = billed(reading, rates, rates_of)
     if cost is None or TRIES not in row.units:
         return cost, source
-    return cost + added(row.units), source if NANO in row.units else "partial"
+    whole = cost + added(row.units)
+    if whole > money.MAX_CALL:  # as at its end: see `Call`
+        return None, "unpriced"
+    return whole, source if NANO in row.units else "partial"
 
 
 def _counted(row: Finished, cost: int, source: CostSource) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import socket
 import threading
 from decimal import Decimal
 
@@ -94,6 +95,28 @@ class TestOther:
             ended = farthing("prices", "show", "gpt-4o", "--file", tmp_path / name)
             assert (ended.status, name in told(ended)) == (1, True)
 
+    def test_what_cannot_be_read_is_told_in_words(self, tmp_path):
+        for path, why in ((tmp_path / "nothing.json", "No such file"), (tmp_path, "Is a directory")):
+            ended = within("prices", "show", "gpt-4o", "--file", path)
+            assert (ended.status, told(ended).startswith(f"{path} cannot be read: {why}")) == (1, True)
+
+    def test_what_only_the_other_registry_knows_is_shown_and_is_no_price_of_ours(self, file):
+        ended = within("prices", "show", "my-own", "--file", file)
+        assert (ended.status, ended.json["status"], ended.json["prices"]) == (1, "unpriced", [])
+        assert {row["unit"]: row["usd"] for row in ended.json["other"]["prices"]} == {"input": 1, "output": 2}
+        shown = at_terminal("prices", "show", "my-own", "--file", file, columns=120).out
+        assert shown.startswith("my-own at acme: only in litellm.json ")
+        assert "`farthing prices set` states one" in shown
+
+    def test_a_tier_stands_in_the_title(self):
+        assert at_terminal("prices", "show", "gpt-5.4", "--tier", "batch").out.startswith(
+            "gpt-5.4 at openai (batch): priced\n"
+        )
+
+    @pytest.mark.parametrize("wrong", [("",), ("gpt-4o", "--base-url", "/v1")])
+    def test_a_question_about_nothing_is_wrong_usage(self, wrong):
+        assert within("prices", "show", *wrong).status == 2
+
     def test_tier_and_address_can_be_asked_for(self):
         ended = farthing(
             "prices", "show", "gpt-5.4", "--base-url", "https://eu.api.openai.com/v1", "--tier", "batch"
@@ -107,7 +130,7 @@ class TestSet:
         ended = farthing("prices", "set", "llama-*", "input=0.20", "output=$0.6", "--alias", "prod", *ledger)
         assert ended.status == 0
         assert ended.json == [
-            {"model": "llama-*", "aliases": ["prod"], "prices": {"input": "0.20", "output": "$0.6"},
+            {"model": "llama-*", "aliases": ["prod"], "prices": {"input": "0.20", "output": "0.6"},
              "free": False, "provider": None, "baseUrl": None, "tier": None, "startsAt": None, "endsAt": None,
              "statedIn": "ledger"}
         ]  # fmt: skip
@@ -138,6 +161,17 @@ class TestSet:
         assert within("prices", "remove", "m", *ledger).status == 1
         assert within("prices", "remove", "m", *which, *ledger).status == 0
 
+    def test_a_price_is_shown_as_a_number_however_it_was_written(self, tmp_path):
+        ended = within("prices", "set", "m", "input=$2.50", "output=1e-3", "--ledger", tmp_path / "l.db")
+        assert ended.json[0]["prices"] == {"input": "2.50", "output": "0.001"}
+
+    def test_what_is_free_is_told_in_a_line(self, tmp_path):
+        ledger = ("--ledger", tmp_path / "l.db")
+        assert within("prices", "set", "m", "--free", *ledger).status == 0
+        shown = at_terminal("prices", "show", "m", *ledger).out.splitlines()
+        assert shown == ["m at any provider: free", "Every unit of it is free.", "Source: user"]
+        assert "input,0,1000000,0,0\n" in within("prices", "show", "m", "--csv", *ledger).out
+
     def test_a_call_that_is_booked_next_has_it(self, tmp_path):
         path = tmp_path / "l.db"
         assert within("prices", "set", "mystery-1", "input=3", "output=5", "--ledger", path).status == 0
@@ -153,7 +187,12 @@ class TestSet:
             (("m", "input=cheap"), "number of USD"),
             (("m", "input=-1"), "number of USD"),
             (("m", "inputs=1"), "a price is for one of"),
+            (("m", "inputs=1"), "did you mean input?"),
+            (("m", "input=1", "input=2"), "given twice: 1 and 2"),
             (("m", "input=1", "--free"), "either"),
+            (("m", "input=999999999999"), "to a billion"),
+            (("m", "input=1", "--base-url", "/v1"), "a server"),
+            (("", "input=1"), "a model or a glob"),
             (("m", "input=1", "--from", "2026-02-01", "--until", "2026-01-01"), "ends before it starts"),
         ],
     )
@@ -176,6 +215,13 @@ class TestDiff:
 
     def test_lists_that_agree_say_so(self):
         assert at_terminal("prices", "diff", "installed").out == "They agree.\n"
+
+    def test_lists_that_have_nothing_in_common_do_not_agree(self, file, tmp_path):
+        (tmp_path / "empty.json").write_text("{}")
+        apart = "They have no price of such a model in common.\n"
+        assert at_terminal("prices", "diff", tmp_path / "empty.json").out == apart
+        assert at_terminal("prices", "diff", file, "--provider", "nobody").out == apart
+        assert at_terminal("prices", "diff", "installed", "--model", "gpt-4o").out == "They agree.\n"
 
     def test_what_is_no_list_is_said(self, tmp_path):
         (tmp_path / "x.json").write_text("{")
@@ -229,6 +275,14 @@ class TestUpdate:
             thread.join()
         assert (ended.status, ended.json["changed"]) == (0, True)
         assert asked == ["/nothing", "/data.json"]
+
+    def test_a_server_that_does_not_answer_is_told_in_words(self):
+        with socket.socket() as unused:  # bound, and not listened at
+            unused.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{unused.getsockname()[1]}/data.json"
+            ended = within("prices", "update", "--download", "--url", url)
+        assert ended.status == 1
+        assert told(ended) == f"{url} cannot be fetched: Connection refused; nothing was changed"
 
     @pytest.mark.parametrize("url", ["http://prices.example/data.json", "file:///etc/passwd", "data.json"])
     def test_a_list_comes_by_https_alone(self, url):

@@ -103,6 +103,11 @@ def test_an_end_before_the_start_is_wrong_usage(ledger):
     assert (ended.status, "--until is before --since" in told(ended)) == (2, True)
 
 
+def test_a_model_without_a_name_is_wrong_usage(ledger):
+    ended = within("reprice", "--model", "", "--ledger", ledger)
+    assert (ended.status, "--model has no name" in told(ended)) == (2, True)
+
+
 def test_there_has_to_be_a_ledger(tmp_path):
     ended = within("reprice", "--ledger", tmp_path / "none.db")
     assert ended.status == 1

@@ -40,7 +40,7 @@ def test_without_an_id_it_lists_what_is_uncertain_and_whom_to_ask(ledger_path, u
 
 def test_a_call_is_settled_with_what_it_was_billed(ledger_path, uncertain):
     ended = farthing(
-        "calls", "settle", uncertain, "--cost", "0.003", "--reason", "the invoice", "--ledger", ledger_path
+        "calls", "settle", uncertain, "--cost", "$0.003", "--reason", "the invoice", "--ledger", ledger_path
     )
     assert ended.status == 0, ended.err
     [row] = ended.json
@@ -75,6 +75,7 @@ def test_a_ledger_named_before_the_verb_is_meant_for_it_as_well(ledger_path, unc
         (["ID", "--cost", "1", "--void"], "say what it was billed with --cost"),
         (["ID", "--cost", "-1"], "cost must not be negative"),
         (["ID", "--cost", "much"], "cost must be a number of USD"),
+        (["ID", "--cost", ""], "cost must be a number of USD"),
         (["--cost", "1"], "which call?"),
         (["--void"], "which call?"),
     ],

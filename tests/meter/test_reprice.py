@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from farthing import Budget, InvalidUsage, Meter, Usage, UserPrice, money, pricing
 from farthing.catalog import Catalog
 from farthing.engine import Made, entry_of, receipt_of_row
+from farthing.meter import correcting
 from farthing.records import Band, Rates
 from farthing.settings import Who
 from farthing.testing import FakeClock
@@ -106,6 +109,47 @@ def test_a_second_time_nothing_changes(metered):
         again = meter.reprice()
         assert (again.changed, again.changes, again.calls, again.left) == (0, (), 1, {})
         assert len(meter.reports.corrections(call_id)) == 1
+
+
+def test_a_coroutine_reprices_as_well(metered):
+    with metered() as meter:
+        for model in ("m1", "m1", "m2"):
+            meter.record(model=model, usage=USAGE)
+    with metered(OLD) as meter:
+        narrow = {"start": NOON.date(), "end": NOON.date(), "model": "m*"}
+        told = asyncio.run(meter.areprice(**narrow, dry_run=True))
+        assert told == meter.reprice(**narrow, dry_run=True)
+        done = asyncio.run(meter.areprice(**narrow, include_reported=True, include_estimated=True))
+        assert (done.written, done.calls, done.changed) == (True, 3, 2)
+        with pytest.raises(InvalidUsage, match="model must be"):
+            asyncio.run(meter.areprice(model=7))
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_the_calls_of_other_tasks_do_not_wait_for_a_repricing(metered, monkeypatch, beside):
+    begun, recorded = threading.Event(), threading.Event()
+    seen = []
+
+    def lengthy(*_, **__):
+        begun.set()
+        seen.append(recorded.wait(timeout=30 if beside else 0.3))
+        return correcting.Repriced(written=False, calls=0, changes=(), left={})
+
+    monkeypatch.setattr(correcting, "reprice", lengthy)
+
+    async def program():
+        if not beside:  # the control: on the thread that holds money for all tasks
+            courier = meter.engine.courier
+            monkeypatch.setattr(correcting, "at_length", lambda job: courier.bring(job, print))
+        repricing = asyncio.create_task(meter.areprice())
+        await asyncio.to_thread(begun.wait)
+        await meter.arecord(model="m1", usage=USAGE)
+        recorded.set()
+        await repricing
+
+    with metered(OLD) as meter:
+        asyncio.run(program())
+    assert seen == [beside]
 
 
 def test_a_dry_run_tells_the_same_and_writes_nothing(metered):

@@ -164,6 +164,7 @@ async def ascopes() -> None:
     assert_type(await farthing.arecord(model="gpt-4o", usage={"input_tokens": 1}), Receipt)
     assert_type(await farthing.acorrect("id", void=True, reason="not billed"), Receipt)
     assert_type(await farthing.areserve(model="gpt-4o", amount="0.5"), Hold)
+    assert_type((await meter.areprice(model="gpt-*", dry_run=True)).changed, int)
     await meter.aclose()
 
 

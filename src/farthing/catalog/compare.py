@@ -14,7 +14,7 @@ from farthing.catalog.pricefile import PriceFile
 from farthing.catalog.source import Source, installed, load
 from farthing.records import Rates
 
-__all__ = ["Difference", "PriceList", "differences", "price_list"]
+__all__ = ["Difference", "PriceList", "compared", "differences", "price_list"]
 
 Cell = tuple[str, int]
 """(unit, above so many tokens of input)."""
@@ -112,9 +112,7 @@ def differences(left: PriceList, right: PriceList, at_ns: int, *, one_sided: boo
     Args:
         one_sided: also models and units that only one of them has.
     """
-    listed = [side for side in (left, right) if side.has_usual_names] or [left, right]
-    names = sorted({name for side in listed for name in side.names()})
-    for provider, model in names:
+    for provider, model in _names(left, right):
         a, b = left.rates(provider, model, at_ns), right.rates(provider, model, at_ns)
         if (a is None or b is None) and not one_sided:
             continue
@@ -123,6 +121,18 @@ def differences(left: PriceList, right: PriceList, at_ns: int, *, one_sided: boo
             mine, other = ours.get((unit, above)), theirs.get((unit, above))
             if mine != other and (one_sided or (mine is not None and other is not None)):
                 yield Difference(provider, model, unit, above, mine, other)
+
+
+def compared(left: PriceList, right: PriceList, at_ns: int) -> Iterator[tuple[str, str]]:
+    """(provider, model) of what both have a price of."""
+    for name in _names(left, right):
+        if left.rates(*name, at_ns) is not None and right.rates(*name, at_ns) is not None:
+            yield name
+
+
+def _names(left: PriceList, right: PriceList) -> list[tuple[str, str]]:
+    listed = [side for side in (left, right) if side.has_usual_names] or [left, right]
+    return sorted({name for side in listed for name in side.names()})
 
 
 def _cells(rates: Rates | None) -> Mapping[Cell, int | Fraction]:

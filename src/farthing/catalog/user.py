@@ -76,7 +76,7 @@ class UserPrice(Shown):
         """Everything that is stated, for JSON: prices as exact decimal text, instants in ISO 8601."""
         return {
             "model": self.model,
-            "prices": {unit: str(amount) for unit, amount in self.prices.items()},
+            "prices": {unit: f"{_exact(amount):f}" for unit, amount in self.prices.items()},
             "free": self.free,
             "provider": self.provider,
             "base_url": self.base_url,
@@ -117,13 +117,18 @@ def pico(unit: str, amount: Amount) -> int | Fraction:
     """
     if unit not in UNITS:
         raise ValueError(f"a price is for one of {', '.join(UNITS)}; got {unit!r}")
-    try:
-        exact = Decimal("NaN") if isinstance(amount, bool) else Decimal(str(amount).strip().removeprefix("$"))
-    except InvalidOperation:
-        exact = Decimal("NaN")
+    exact = _exact(amount)
     if not exact.is_finite() or not 0 <= exact <= 10**9:
-        raise ValueError(f"the price of {unit} must be a number of USD from 0 on; got {amount!r}")
+        raise ValueError(f"the price of {unit} must be a number of USD from 0 to a billion; got {amount!r}")
     return rate_pico(exact, 1 if unit in _SINGLE else 1_000_000)
+
+
+def _exact(amount: Amount) -> Decimal:
+    """Not a number for what is none."""
+    try:
+        return Decimal("NaN") if isinstance(amount, bool) else Decimal(str(amount).strip().removeprefix("$"))
+    except InvalidOperation:
+        return Decimal("NaN")
 
 
 def matching(

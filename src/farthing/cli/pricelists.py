@@ -28,7 +28,7 @@ _SECONDS: Final = 30
 _AT_HOME: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-@click.command("diff")
+@click.command("diff", short_help="Where two price lists disagree.")
 @click.argument("left")
 @click.argument("right", default="current")
 @click.option("--provider", help="Models of this provider only.")
@@ -46,16 +46,16 @@ def diff(
     that calls are priced with.
     """
     del ledger  # a list is in no ledger
-    from farthing.catalog.compare import differences  # noqa: PLC0415  help needs none of it
+    from farthing.catalog.compare import compared, differences  # noqa: PLC0415  help needs none of it
+
+    def is_meant(at: str, name: str) -> bool:
+        return provider in {None, at} and (model is None or fnmatchcase(name.lower(), model.lower()))
 
     sides = _list(left), _list(right)
     at_ns = _now_ns() if at is None else _ns(midnight(at))
-    rows = [
-        row
-        for row in differences(*sides, at_ns, one_sided=one_sided)
-        if (provider is None or row.provider == provider)
-        and (model is None or fnmatchcase(row.model.lower(), model.lower()))
-    ]
+    found = differences(*sides, at_ns, one_sided=one_sided)
+    rows = [row for row in found if is_meant(row.provider, row.model)]
+    agree = bool(rows) or any(is_meant(*name) for name in compared(*sides, at_ns))
     columns = [
         Column("Provider", lambda row: row.provider),
         Column("Model", lambda row: row.model),
@@ -69,13 +69,13 @@ def diff(
             columns=columns,
             rows=rows,
             notes=["USD for a million tokens or characters, for one of all else."] if rows else [],
-            empty="They agree.",
+            empty="They agree." if agree else "They have no price of such a model in common.",
         ),
         form,
     )
 
 
-@click.command("update")
+@click.command("update", short_help="Use a newer price list than the installed one.")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--download", is_flag=True, help="Fetch what genai-prices publishes: the only command that does."
@@ -161,9 +161,9 @@ def _fetched(url: str) -> bytes:
         with urlopen(url, timeout=_SECONDS) as answer:  # noqa: S310  the scheme is looked at above
             content: bytes = answer.read(_MOST_BYTES + 1)
     except (URLError, OSError, ValueError) as error:
-        raise Told(
-            f"{url} cannot be fetched: {getattr(error, 'reason', error)}; nothing was changed"
-        ) from None
+        why = getattr(error, "reason", error)
+        why = getattr(why, "strerror", None) or why
+        raise Told(f"{url} cannot be fetched: {why}; nothing was changed") from None
     return content
 
 

@@ -6,17 +6,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 
 from farthing.cli.dates import When, midnight
 from farthing.cli.options import output_options, stated
 from farthing.cli.pricelists import diff, update
-from farthing.cli.pricing import described, remove, set_
+from farthing.cli.pricing import checked_url, described, remove, set_
 from farthing.cli.sheet import Column, Field, Sheet, emit
 from farthing.cli.tariff import Price, iso
 from farthing.cli.told import Told
+from farthing.records.cost import Unit
 
 if TYPE_CHECKING:
     from farthing.meter.meter import Meter
@@ -37,7 +38,7 @@ for _command in (set_, remove, diff, update):
     prices.add_command(_command)
 
 
-@prices.command("show")
+@prices.command("show", short_help="What a model costs, and who says so.")
 @click.argument("model", required=False)
 @click.option("--provider", help="Who sends the bill; else the maker of the model.")
 @click.option("--base-url", metavar="URL", help="Of the server: prices may depend on it.")
@@ -55,6 +56,9 @@ def show(
     """
     from farthing.quote import instant_ns  # noqa: PLC0415  help needs none of it
 
+    if model is not None and not model.strip():
+        raise click.UsageError("MODEL has no name")
+    checked_url(asked["base_url"])
     with _meter(ledger) as meter:
         if model is None:
             emit(described(meter.engine.catalog.stated()), form)
@@ -62,9 +66,10 @@ def show(
         at_ns = instant_ns(None if at is None else midnight(at), meter.engine.clock.time_ns())
         rates = meter.engine.catalog.rates(model, at_ns=at_ns, **asked)
         other = _other(meter, model, path, at_ns, rates)
-    emit(_sheet(model, rates, other), form)
+    emit(_sheet(model, rates, other, brief=form != "csv"), form)
     if rates.status == "unpriced":
-        raise Told(f"no price is known of {model!r}: {'; '.join(rates.notes) or 'nobody states one'}")
+        why = "; ".join(rates.notes) or "nobody states one"
+        raise Told(f"no price is known of {model!r}: {why}. `farthing prices set` states one")
 
 
 @contextmanager
@@ -89,16 +94,21 @@ def _other(meter: Meter, model: str, path: str | None, at_ns: int, rates: Rates)
         return None
     try:
         file.check()
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise Told(f"{file.path} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
         raise Told(f"{file.path} is no price file: {error}") from None
-    listed = file.find(rates.provider, meter.engine.catalog.canonical(model, rates.provider))
-    listed = listed or file.find(rates.provider, rates.model)
+    name = meter.engine.catalog.canonical(model, rates.provider)
+    listed = file.find(rates.provider, name) or file.find(rates.provider, rates.model)
+    if listed is None and rates.provider is None:  # who sells it, the file may know
+        listed = next((entry for entry in file.entries() if entry.model.lower() == name.lower()), None)
     schedule = listed.schedule(rates.tier) if listed is not None else None
     return schedule.at(at_ns) if schedule is not None else None
 
 
-def _sheet(model: str, rates: Rates, other: Rates | None) -> Sheet:
-    rows = _rows(rates)
+def _sheet(model: str, rates: Rates, other: Rates | None, *, brief: bool) -> Sheet:
+    is_free = brief and other is None and set(rates.prices) >= set(get_args(Unit)) and rates.status == "free"
+    rows = [] if is_free else _rows(rates)
     theirs = {} if other is None else {(row.unit, row.above): row for row in _rows(other)}
     rows += [row for cell, row in theirs.items() if cell not in {(r.unit, r.above) for r in rows}]
     ours = {(row.unit, row.above) for row in _rows(rates)}
@@ -116,11 +126,16 @@ def _sheet(model: str, rates: Rates, other: Rates | None) -> Sheet:
             2, Column(other.source, lambda row: _shown(theirs.get((row.unit, row.above))), number=True)
         )
     known = rates.status != "unpriced"
+    where = f"{rates.provider or 'any provider'}{f' ({rates.tier})' if rates.tier else ''}"
+    title = f"{rates.model} at {where}: {rates.status}" if known else ""
+    if not known and other is not None:
+        title = f"{other.model} at {other.provider or 'any provider'}: only in {other.source}"
     return Sheet(
         fields=_FIELDS,
         columns=columns,
         rows=rows,
-        title=f"{rates.model} at {rates.provider or 'any provider'}: {rates.status}" if known else "",
+        title=title,
+        empty="Every unit of it is free." if is_free else "",
         notes=[f"Source: {rates.source}{_when(rates)}", *rates.notes] if known else [],
         document={
             "model": rates.model or model,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, Final
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 
@@ -14,11 +15,17 @@ from farthing.cli.sheet import Column, Field, Sheet, emit
 from farthing.cli.tariff import iso
 from farthing.cli.told import Told
 from farthing.errors import FarthingError
+from farthing.records.cost import Unit
 
 if TYPE_CHECKING:
     from farthing.catalog import UserPrice
 
-__all__ = ["described", "remove", "set_"]
+__all__ = ["checked_url", "described", "remove", "set_"]
+
+
+UNITS: Final[tuple[str, ...]] = get_args(Unit)
+USUAL: Final = ("input", "cached", "cache_write", "output", "audio_input", "audio_output", "character",
+                "request", "second", "image")  # fmt: skip
 
 
 def _which(command: Any) -> Any:
@@ -33,7 +40,7 @@ def _which(command: Any) -> Any:
     return command
 
 
-@click.command("set")
+@click.command("set", short_help="State what a model costs.")
 @click.argument("model")
 @click.argument("rates", nargs=-1, metavar="UNIT=USD...")
 @click.option("--free", is_flag=True, help="It costs nothing.")
@@ -47,18 +54,20 @@ def set_(
 ) -> None:  # fmt: skip
     """State what MODEL costs, a name or a glob such as 'llama-*': input=2.50 output=10 cached=1.25.
 
-    USD for a million tokens or characters, for one of all else. It replaces the price that was set for the
-    same model, provider, URL, tier and beginning, and holds for the next call of every program on the ledger.
+    Units are input, cached, cache_write, cache_write_1h, output, audio_input, audio_output, image_input,
+    image_output and character, in USD for a million; and request, second, image, web_search and the other
+    fees, in USD for one. What is cached costs what other input does, unless it is stated.
+
+    It replaces the price that was set for the same model, provider, URL, tier and beginning, and holds for
+    the next call of every program on the ledger.
     """
-    price = _price(
-        model, dict(_rate(rate) for rate in rates), free=free, until=until, aliases=aliases, **which
-    )
+    price = _price(model, _rates(rates), free=free, until=until, aliases=aliases, **which)
     with opened(ledger, make=True) as meter:
         replaced = meter.engine.ledger.set_price(price)
     emit(described([(price, "ledger")], title="Replaced." if replaced else "Set."), form)
 
 
-@click.command("remove")
+@click.command("remove", short_help="Forget what was set for a model.")
 @click.argument("model")
 @_which
 @output_options
@@ -79,13 +88,34 @@ def remove(model: str, ledger: str | None, form: str | None, **which: Any) -> No
     )
 
 
-def _rate(text: str) -> tuple[str, str]:
-    unit, equals, usd = text.partition("=")
-    if not equals or not unit or not usd:
-        raise click.BadParameter(
-            f"{text!r} is not of the form UNIT=USD, such as input=2.50", param_hint="'RATES'"
+def _rates(texts: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        unit, equals, usd = text.partition("=")
+        if not equals or not unit or not usd:
+            raise click.BadParameter(
+                f"{text!r} is not of the form UNIT=USD, such as input=2.50", param_hint="'RATES'"
+            )
+        if unit not in UNITS:
+            near = get_close_matches(unit, UNITS, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise click.UsageError(f"a price is for one of {', '.join(USUAL)} or a fee; got {unit!r}{hint}")
+        if unit in found:
+            raise click.UsageError(f"the price of {unit} is given twice: {found[unit]} and {usd}")
+        found[unit] = usd
+    return found
+
+
+def checked_url(url: str | None) -> None:
+    """Raises:
+    UsageError: for a URL that no call can be sent to.
+    """
+    from farthing.catalog.hosts import host_of  # noqa: PLC0415  help needs none of it
+
+    if url is not None and not host_of(url):
+        raise click.UsageError(
+            f"--base-url is that of a server, such as https://llm.acme.example; got {url!r}"
         )
-    return unit, usd
 
 
 def _price(
@@ -106,8 +136,14 @@ def _price(
         given["until"] = _end(until)
     if free:
         given["free"] = True
-    if not free and not rates:
-        raise click.UsageError("say what it costs: input=2.50 output=10, or --free")
+    checked_url(more.get("base_url"))
+    if free is bool(rates):
+        wrong = (
+            "either state prices or --free, not both"
+            if free
+            else "say what it costs: input=2.50 output=10, or --free"
+        )
+        raise click.UsageError(wrong)
     try:
         return user_price(model, given)
     except FarthingError as error:
@@ -140,7 +176,11 @@ def described(rows: Sequence[tuple[UserPrice, str]], title: str = "") -> Sheet:
 
 
 def _prices(price: UserPrice) -> str:
-    return "free" if price.free else ", ".join(f"{unit} {usd}" for unit, usd in price.prices.items())
+    return (
+        "free"
+        if price.free
+        else ", ".join(f"{unit} {usd}" for unit, usd in price.to_dict()["prices"].items())
+    )
 
 
 def _for(price: UserPrice) -> str:
@@ -159,7 +199,7 @@ def _day(instant: datetime) -> str:
 _FIELDS: Final = [
     Field("model", lambda row: row[0].model),
     Field("aliases", lambda row: list(row[0].aliases)),
-    Field("prices", lambda row: {unit: str(usd) for unit, usd in row[0].prices.items()}),
+    Field("prices", lambda row: row[0].to_dict()["prices"]),
     Field("free", lambda row: row[0].free),
     Field("provider", lambda row: row[0].provider),
     Field("baseUrl", lambda row: row[0].base_url),

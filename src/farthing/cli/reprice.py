@@ -47,6 +47,8 @@ def reprice(
     the list prices. Prices that a program states in its code are not seen here; it can call `Meter.reprice`.
     Budgets and reports follow; what a call said before is kept. A second time nothing changes.
     """
+    if model is not None and not model.strip():
+        raise click.UsageError("--model has no name or glob")
     with opened(ledger) as meter:
         try:
             done = meter.reprice(

@@ -1,6 +1,6 @@
 """The life of one call: reserve, send, settle; and what keeps that going in a process."""
 
-from farthing.engine.aside import aside, count_aside
+from farthing.engine.aside import aside, at_length, count_aside
 from farthing.engine.book import Hold, Made, ahold, entry_of, hold, reading_of
 from farthing.engine.call import Call
 from farthing.engine.core import Engine
@@ -24,6 +24,7 @@ __all__ = [
     "again",
     "ahold",
     "aside",
+    "at_length",
     "call_of",
     "count_aside",
     "drive",

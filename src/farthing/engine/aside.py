@@ -1,4 +1,4 @@
-"""Counting that takes a while, on a thread of its own while tasks wait: an event loop goes on meanwhile.
+"""What takes a while, on threads of its own while tasks wait: an event loop goes on meanwhile.
 
 Not on the courier's thread, for which other tasks wait to have their money held.
 """
@@ -14,11 +14,12 @@ from farthing import quote, wire
 from farthing.engine.bugs import tell_of_bug
 from farthing.engine.courier import Courier
 
-__all__ = ["aside", "count_aside"]
+__all__ = ["aside", "at_length", "count_aside"]
 
 T = TypeVar("T")
 
 _counting = Courier("farthing-tokens")
+_lengthy = Courier("farthing-lengthy")
 
 
 async def aside(job: Callable[[], T]) -> T:
@@ -26,6 +27,13 @@ async def aside(job: Callable[[], T]) -> T:
     its end."""
     context = copy_context()
     found: T = await _counting.bring(lambda: context.run(job), _nobody)
+    return found
+
+
+async def at_length(job: Callable[[], T]) -> T:
+    """As `aside`, for what may take minutes, in which nobody's prompt waits to be counted."""
+    context = copy_context()
+    found: T = await _lengthy.bring(lambda: context.run(job), _nobody)
     return found
 
 
@@ -44,8 +52,8 @@ def _nobody(_: object) -> None:
 
 
 def _in_child() -> None:
-    global _counting  # noqa: PLW0603  its thread is the parent's
-    _counting = Courier("farthing-tokens")
+    global _counting, _lengthy
+    _counting, _lengthy = Courier("farthing-tokens"), Courier("farthing-lengthy")  # threads are the parent's
 
 
 if hasattr(os, "register_at_fork"):

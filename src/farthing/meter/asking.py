@@ -219,7 +219,10 @@ class Asking:
     @overload
     def receipt(self, response: Any, default: T) -> Receipt | T: ...
     def receipt(self, response: Any, default: Any = MISSING) -> Any:
-        """What a response, or a finished stream, of a wrapped client cost.
+        """What a response, or a finished stream, of a wrapped client cost, as it was booked at its end.
+
+        What the ledger says of the call by now, after a late answer, `correct` or `reprice`, is in
+        `reports.records` under its `id`, and the history of that in `reports.corrections`.
 
         Raises:
             LookupError: if there is no receipt for it, or its stream has not ended, and no default is given.

@@ -7,7 +7,7 @@ from typing import Any
 
 from farthing import money
 from farthing.answers.span import Edge, span
-from farthing.engine import Engine, receipt_of_row
+from farthing.engine import Engine, at_length, receipt_of_row
 from farthing.errors import InvalidUsage
 from farthing.records import Receipt
 from farthing.repricing import Repriced, Which, reprice
@@ -20,7 +20,7 @@ _LONGEST = 1_000
 
 
 class Correcting:
-    """`correct`, with its twin for coroutines, and `reprice`, which takes a while and is for threads."""
+    """`correct` and `reprice`, each with its twin for coroutines."""
 
     _engine: Engine
 
@@ -112,6 +112,29 @@ class Correcting:
             engine.guard.line.freed()
         return done
 
+    async def areprice(
+        self,
+        *,
+        start: Edge = None,
+        end: Edge = None,
+        model: str | None = None,
+        include_reported: bool = False,
+        include_estimated: bool = False,
+        dry_run: bool = False,
+    ) -> Repriced:
+        """`reprice` from a coroutine. It takes a while where there are many calls; the calls of other tasks
+        do not wait for it. A task that is cancelled does not stop it."""
+        return await at_length(
+            lambda: self.reprice(
+                start=start,
+                end=end,
+                model=model,
+                include_reported=include_reported,
+                include_estimated=include_estimated,
+                dry_run=dry_run,
+            )
+        )
+
 
 def _checked(call_id: object, cost: Any, reason: object, *, void: object) -> int | None:
     """The cost in nano-dollars; None for a void."""
@@ -123,7 +146,7 @@ def _checked(call_id: object, cost: Any, reason: object, *, void: object) -> int
         raise InvalidUsage(f"void must be True or False; got {void!r}")
     if void is (cost is not None):
         raise InvalidUsage("a correction either states a cost or voids the call")
-    return None if cost is None else money.parse_usd(cost, what="cost", error=InvalidUsage)
+    return None if cost is None else money.parse_cost(cost)
 
 
 def _ignore(_: object) -> None:

@@ -17,6 +17,12 @@ __all__ = ["count_input", "count_messages", "count_text", "count_texts", "loaded
 
 _NOTHING: Final[Mapping[str, Any]] = {}
 
+_OF_ANSWERS: Final = 64
+"""Tokens that a Responses request with an earlier answer may be billed above its count at a reasoning model,
+however short it is. Why is not known: of 62 Responses recorded in public test fixtures (pydantic/pydantic-ai,
+traceloop/openllmetry, Arize-ai/openinference) the bill farthest above its count has 58 more. The bills of
+a single message that were looked at equal their counts, and are held for by a share of these alone."""
+
 
 def warm(encodings: Iterable[str] = ("o200k_base",)) -> None:
     """Load vocabularies now: about half a second and 80 MB for o200k_base, half of that for cl100k_base.
@@ -108,7 +114,8 @@ def count_input(
         add_prime(tally)
         if instructions:
             add_message(tally, "system", instructions)
-        if tally.family.prime == 2:
+        reasons = tally.family.prime == 2
+        if reasons:
             tally.guess(0, 0)  # of recorded bills of reasoning models here, one in five is some tokens off
         add_items(tally, input)
         form = as_mapping(text)
@@ -123,7 +130,7 @@ def count_input(
             )
         for value in beside or ():
             tally.beside(value)
-        return tally.total()
+        return tally.total(least=_OF_ANSWERS if reasons and tally.answered else 0)
     except Exception:  # noqa: BLE001  as above
         return as_weight([input, instructions, tools, text, beside])
 

@@ -30,6 +30,7 @@ def add_message(tally: Tally, role: str, content: object) -> None:
     tally.counted += 3 + tally.tokenizer.short(role)
     add_content(tally, content)
     if role == "assistant":
+        tally.answered = True
         tally.guess(0, 0)  # recorded bills of earlier answers do not always add up
 
 

@@ -38,6 +38,7 @@ class Tally:
         "_seen",
         "_size",
         "_worst",
+        "answered",
         "counted",
         "family",
         "messages",
@@ -51,6 +52,8 @@ class Tally:
         self.counted = 0
         """Tokens of texts and of the known overhead."""
         self.messages = 0
+        self.answered = False
+        """True if the items of a Responses request have an earlier answer."""
         self._bounded = 0  # what texts may have above their count
         self._guessed = 0
         self._guessed_upper = 0
@@ -132,8 +135,9 @@ class Tally:
         tokens, more = self.measure(value if isinstance(value, str) else as_json(value))
         self.guess(tokens * self.family.percent // 100, self.at_most(tokens) + more + 8)
 
-    def total(self, *, margin: int = 64) -> Count:
-        """The count of all; `margin` are tokens that the known overhead may be off."""
+    def total(self, *, margin: int = 64, least: int = 0) -> Count:
+        """The count of all; `margin` are tokens that the known overhead may be off for a long request, and
+        `least` for any."""
         family, counted = self.family, self.counted
         if family.exact:
             tokens = counted
@@ -142,7 +146,7 @@ class Tally:
             tokens = -(-counted * family.percent // 100)
             upper = -(-counted * family.percent_upper // 100) + self.messages * family.message_upper
         tokens = max(0, tokens + self._guessed)
-        upper = max(tokens, upper + self._bounded + self._guessed_upper)
+        upper = max(tokens + least, upper + self._bounded + self._guessed_upper)
         return Count(tokens, upper, _METHODS[self._worst], self.shown)
 
 
