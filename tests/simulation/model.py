@@ -6,6 +6,7 @@ same period. Nothing else is known here: no window is opened, closed or seeded.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -101,6 +102,7 @@ class Model:
         self.made: set[str] = set()
         """Attached budgets whose window of now has been made, so that a look finds it."""
         self._sums: dict[tuple[str, bool, str], Sum] = {}
+        self._by_time: list[tuple[int, str]] = []
 
     # Windows
 
@@ -126,11 +128,19 @@ class Model:
     def summed(self, bound: Bound, at: int) -> Sum:
         """The same from nothing but the calls."""
         found = Sum(bound, window_at(bound.budget, at))
-        for call in self.calls.values():
+        for call in self._within(found.period):
             if found.takes(call):
                 found.calls.add(call.id)
                 found.add(call, 1)
         return found
+
+    def _within(self, period: Window) -> list[Call]:
+        """The calls that began in a period."""
+        first = last = None
+        if period.ends_ns is not None:
+            first = bisect_left(self._by_time, (period.starts_ns, ""))
+            last = bisect_left(self._by_time, (period.ends_ns, ""))
+        return [self.calls[call_id] for _, call_id in self._by_time[first:last]]
 
     def known(self) -> list[Sum]:
         """The windows that are kept up to date, of budgets that are there."""
@@ -151,6 +161,7 @@ class Model:
         """There is another call."""
         assert call.id not in self.calls
         self.calls[call.id] = call
+        insort(self._by_time, (call.started, call.id))
         if call.state == "open":
             self.open[call.id] = call
         for each in self._sums.values():
@@ -181,6 +192,7 @@ class Model:
         with self.changing(call):
             call.state = "void"
         del self.calls[call.id]
+        self._by_time.remove((call.started, call.id))
         for each in self._sums.values():
             each.calls.discard(call.id)
 

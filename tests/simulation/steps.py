@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from farthing.errors import TransactionConflict
@@ -297,7 +298,7 @@ class Simulation:
 
     def correct(self) -> None:
         """What somebody states of a call that has ended is certain from then on."""
-        recent = [i for i in list(self.model.calls)[-200:] if i not in self.model.open]
+        recent = [i for i in islice(reversed(self.model.calls), 200) if i not in self.model.open]
         if not recent:
             return
         call = self.model.calls[self.rng.choice(recent)]
