@@ -20,6 +20,7 @@ from textwrap import dedent
 
 from farthing import Meter
 from farthing.meter.config import settings
+from farthing.meter.declared import budgets_of
 
 _FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 _PRINTS = re.compile(r"^\s*print\(.*\)  # (?P<text>.+)$", re.MULTILINE)
@@ -68,6 +69,7 @@ def run_toml(page: Path, line: int, code: str) -> None:
     if not found:
         raise SystemExit(f"{page}:{line}: sets nothing")
     found.pop("budget", None)
+    found["budgets"] = budgets_of(found.pop("budgets", {}))
     Meter(**{**found, "ledger": ":memory:"})
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from fractions import Fraction
 
-from farthing.errors import FarthingError, InvalidBudget
+from farthing.errors import FarthingError, InvalidBudget, InvalidUsage
 
 __all__ = [
+    "MAX_CALL",
     "MAX_NANO",
     "NANO",
     "PICO",
     "ceil_nano",
+    "parse_cost",
     "parse_usd",
     "rate_pico",
     "round_nano",
@@ -28,6 +30,9 @@ NANO = 10**9
 PICO = 10**12
 MAX_NANO = 10**18
 """A billion dollars: above any amount that makes sense, with room below 2**63 for sums."""
+MAX_CALL = 10**16
+"""Ten million dollars, for one call: above what a full batch of the dearest model costs. Hundreds of such
+calls still add up below 2**63."""
 
 _EXACT = Context(prec=60)
 _NANO_USD = Decimal("1e-9")
@@ -89,6 +94,18 @@ def parse_usd(value: object, *, what: str = "an amount", error: type[FarthingErr
     if amount.adjusted() > 12 or amount.scaleb(9, _EXACT) > MAX_NANO:
         raise error(f"{what} must be below a billion USD; got {value!r}")
     return int(amount.scaleb(9, _EXACT).quantize(Decimal(1), ROUND_HALF_EVEN, _EXACT))
+
+
+def parse_cost(value: object, *, what: str = "cost") -> int:
+    """What one call costs or holds: as `parse_usd`, and no more than any call can.
+
+    Raises:
+        InvalidUsage: for anything else.
+    """
+    nano = parse_usd(value, what=what, error=InvalidUsage)
+    if nano > MAX_CALL:
+        raise InvalidUsage(f"{what} of one call must be at most {MAX_CALL // NANO:,} USD; got {value!r}")
+    return nano
 
 
 def rate_pico(amount: Decimal, per: int) -> int | Fraction:

@@ -10,6 +10,7 @@ import pytest
 from cli.running import at_terminal, farthing, told
 from farthing import Meter
 from farthing.cli import doctor as room
+from farthing.ledger.summing import add_up
 
 
 def test_settings_are_shown_with_who_said_them(tmp_path, ledger_path):
@@ -90,6 +91,7 @@ def test_a_ledger_that_adds_up_is_proved_to(ledger):
 
 def test_a_ledger_that_does_not_add_up_is_found_out(ledger):
     with closing(sqlite3.connect(ledger)) as conn, conn:
+        add_up(conn, 2**62)
         conn.execute("UPDATE call SET cost = cost + 1 WHERE cost IS NOT NULL")
     ended = farthing("doctor", "--check", "--ledger", ledger)
     assert ended.status == 1

@@ -7,7 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from farthing.testing import FakeProvider
-from faults.world import USAGE
+from faults.world import USAGE, close_clients
+
+
+@pytest.fixture(autouse=True)
+def _no_client_stays_open() -> Iterator[None]:
+    yield
+    close_clients()
 
 
 @pytest.fixture

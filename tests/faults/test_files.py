@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from farthing import InsufficientCredits, Meter
 from farthing.errors import LedgerError, LedgerMoved
+from farthing.ledger.connection import Connections
 from farthing.records import Budget
 from farthing.testing import FakeProvider
-from faults.world import COST, ask, client_of, metered, python, spills
+from faults.world import COST, PATIENCE, ask, client_of, metered, python, says, spills
 
 HARD = [Budget("all", 5)]
 
@@ -167,3 +172,152 @@ def test_a_folder_that_is_removed_is_an_error_and_nothing_is_made_in_its_place(
         ask(client)
     meter.close()
     assert not folder.exists()
+
+
+def admitted(meter: Meter, tries: int) -> int:
+    """Of so many holds of a quarter of a dollar, how many were granted."""
+    granted = 0
+    for _ in range(tries):
+        try:
+            meter.reserve(model="gpt-4o", amount="0.25").settle(QUARTER)
+        except (LedgerMoved, InsufficientCredits):
+            continue
+        granted += 1
+    return granted
+
+
+QUARTER = {"model": "gpt-4o", "usage": {"cost": 0.25, "prompt_tokens": 1, "completion_tokens": 1}}
+RIVAL = """
+import sys
+from farthing.records import Budget
+from faults.test_files import admitted
+from faults.world import metered
+with metered(sys.argv[1], budgets=[Budget("all", 1, "total")]) as meter:
+    print(admitted(meter, 6), flush=True)
+    sys.stdin.readline()
+    print(admitted(meter, 6), flush=True)
+"""
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["guarded", "control"])
+def test_after_a_removal_only_those_who_open_the_new_file_spend(
+    ledger_path: Path, monkeypatch: pytest.MonkeyPatch, guarded: bool
+) -> None:
+    if not guarded:
+        monkeypatch.setattr(Connections, "_check_place", lambda *_: None)
+    meter = metered(ledger_path, budgets=[Budget("all", 1, "total")])
+    assert admitted(meter, 2) == 2
+    for file in ledger_path.parent.glob("ledger.db*"):
+        file.unlink()
+    rival = python(RIVAL, ledger_path)
+    assert says(rival) == "4"
+    assert admitted(meter, 6) == (0 if guarded else 2)
+    assert rival.communicate("\n", timeout=PATIENCE)[0] == "0\n"
+    meter.close()
+
+
+def test_two_programs_whose_ledger_is_moved_spend_nothing_until_it_is_back_and_one_limit_then(
+    ledger_path: Path,
+) -> None:
+    with metered(ledger_path, budgets=[Budget("all", 2, "total")]) as meter:
+        assert admitted(meter, 1) == 1
+        elsewhere = ledger_path.with_name("elsewhere")
+        rival = python(RIVAL.replace('"all", 1', '"all", 2'), ledger_path)
+        assert says(rival) == "6"
+        ledger_path.rename(elsewhere)
+        assert admitted(meter, 6) == 0
+        elsewhere.rename(ledger_path)
+        assert rival.communicate("\n", timeout=PATIENCE)[0] == "1\n"
+        assert admitted(meter, 6) == 0
+        [window] = meter.engine.ledger.windows()
+        assert (window.held, window.spent, meter.engine.ledger.check()) == (0, 2 * 10**9, [])
+
+
+@pytest.mark.parametrize("foreign", ["text", "database"])
+def test_a_foreign_file_is_left_as_it_is_and_only_calls_without_a_hard_budget_go_on(
+    ledger_path: Path, provider: FakeProvider, home: Path, foreign: str
+) -> None:
+    if foreign == "text":
+        ledger_path.write_text("my diary\n" * 1_000, encoding="utf-8")
+    else:
+        with closing(sqlite3.connect(ledger_path)) as conn:
+            conn.execute("CREATE TABLE diary (day TEXT)")
+            conn.commit()
+    content = ledger_path.read_bytes()
+    with metered(ledger_path) as meter:
+        assert ask(client_of(meter, provider)).choices
+        with pytest.raises(LedgerError):
+            ask(client_of(meter, provider, name="strict", budget="$5/day"))
+        with pytest.raises(LedgerError):
+            meter.reports.summary()
+    assert len(provider.requests) == 1
+    assert ledger_path.read_bytes() == content
+    assert len(spills(home)) == 1
+    ledger_path.unlink()
+    with metered(ledger_path) as meter:
+        ask(client_of(meter, provider, budget="$5/day"))
+        assert [row["cost_nano"] for row in meter.engine.ledger.calls()] == [COST] * 2
+        assert meter.engine.ledger.check() == []
+
+
+def mounted(patch: pytest.MonkeyPatch, folder: Path, kind: str) -> None:
+    """What the kernel says: that `folder` is on a file system of this kind."""
+    device = folder.stat().st_dev
+    told = (
+        f"21 1 254:1 / / rw,relatime - ext4 /dev/root rw\n"
+        f"36 21 {os.major(device)}:{os.minor(device)} /export /mnt rw,noatime shared:5 master:1 - {kind} "
+        f"server:/export rw,vers=4.2\n"
+    )
+    read_text = Path.read_text
+    patch.setattr(
+        Path,
+        "read_text",
+        lambda path, *args, **options: (
+            told if str(path) == "/proc/self/mountinfo" else read_text(path, *args, **options)
+        ),
+    )
+
+
+NETWORK = ["nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "lustre", "fuse.sshfs", "fuse.rclone"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux says what is mounted where")
+@pytest.mark.parametrize("kind", NETWORK)
+def test_a_network_file_system_is_refused_with_a_sentence_that_names_postgresql(
+    ledger_path: Path, provider: FakeProvider, home: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    with monkeypatch.context() as patch, metered(ledger_path) as meter:
+        mounted(patch, ledger_path.parent, kind)
+        with pytest.raises(LedgerError, match=rf"network file system \({kind}\).*PostgreSQL"):
+            ask(client_of(meter, provider, name="strict", budget="$5/day"))
+        assert provider.requests == []
+        assert ask(client_of(meter, provider)).choices
+        assert not ledger_path.exists()
+    assert len(spills(home)) == 1
+    with metered(ledger_path) as meter:  # it is a local one after all
+        assert meter.reports.summary().calls == 1
+    assert spills(home) == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux says what is mounted where")
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "zfs", "overlay", "tmpfs", "fuseblk", "fuse.ntfs"])
+def test_a_local_file_system_is_taken(ledger_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    mounted(monkeypatch, ledger_path.parent, kind)
+    with metered(ledger_path) as meter:
+        meter.reserve(model="gpt-4o", amount=1).void()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux says what is mounted where")
+def test_where_the_kernel_does_not_say_what_is_mounted_the_ledger_is_taken(
+    ledger_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_text = Path.read_text
+
+    def hidden(path: Path, *args: Any, **options: Any) -> str:
+        if str(path) == "/proc/self/mountinfo":
+            raise PermissionError(str(path))
+        return read_text(path, *args, **options)
+
+    monkeypatch.setattr(Path, "read_text", hidden)
+    with metered(ledger_path) as meter:
+        meter.reserve(model="gpt-4o", amount=1).void()

@@ -31,8 +31,19 @@ def metered(path: object, **options: Any) -> Meter:
     return Meter(path, **({"durability": "fast", "ledger_timeout": 20.0, "wait": 0} | options))
 
 
+_clients: list[OpenAI] = []
+
+
 def client_of(meter: Meter, provider: FakeProvider, **settings: Any) -> OpenAI:
-    return meter.wrap(OpenAI(base_url=provider.base_url, api_key="test", max_retries=0), **settings)
+    client = OpenAI(base_url=provider.base_url, api_key="test", max_retries=0)
+    _clients.append(client)
+    return meter.wrap(client, **settings)
+
+
+def close_clients() -> None:
+    """Those that `client_of` has made: collected in any order, their connections might complain first."""
+    while _clients:
+        _clients.pop().close()
 
 
 def ask(client: OpenAI, **call: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from farthing import Budget, FarthingError, Meter, Usage
+from farthing.alerts.webhook import signature
 from farthing.ledger import schema
 from farthing.records import Alert
 from farthing.testing import FakeClock, FakeProvider, Reply
@@ -350,6 +351,57 @@ def test_a_webhook_that_fails_is_tried_again(ledger_path: Path, hook: FakeProvid
         first, second = hook.wait_for(2)
     assert first.body == second.body
     assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
+
+
+def test_whatever_a_webhook_answers_but_success_is_tried_again_after_twice_the_time_signed_anew(
+    ledger_path: Path, clock: FakeClock, hook: FakeProvider
+) -> None:
+    statuses = (301, 400, 404, 429, 503)
+    hook.script(*(Reply(status=status) for status in statuses), Reply(body=OK))
+
+    def delivered() -> int:
+        """Requests that have come when a process has looked at what is due, and ended."""
+        with metered(ledger_path, clock=clock, alert_url=address(hook)) as meter:
+            meter.warm()
+        return len(hook.requests)
+
+    with metered(ledger_path, clock=clock, alert_url=address(hook)) as meter:
+        meter.set_budget(Budget("all", 1, "total", alerts=(1.0,)))
+        spend(meter, "2")
+        hook.wait_for(1)
+        secret = meter.alert_secret
+    for tries in range(1, len(statuses) + 1):
+        clock.advance(timedelta(seconds=2 ** (tries - 1), microseconds=-1))
+        assert delivered() == tries
+        clock.advance(timedelta(microseconds=1))
+        assert delivered() == tries + 1
+    clock.advance(timedelta(hours=1))
+    assert delivered() == len(statuses) + 1
+    signed = [request.headers["farthing-signature"] for request in hook.requests]
+    assert len({request.raw for request in hook.requests}) == 1
+    assert len({request.headers["idempotency-key"] for request in hook.requests}) == 1
+    assert len(set(signed)) == len(signed)
+    for request, header in zip(hook.requests, signed, strict=True):
+        stamp = int(header.partition(",")[0].removeprefix("t="))
+        assert header == signature(secret, stamp, request.raw)
+        assert header != signature(secret, stamp, request.raw + b" ")
+        assert header != signature(secret, stamp + 1, request.raw)
+        assert header != signature("another", stamp, request.raw)
+
+
+def test_a_webhook_that_nobody_answers_is_tried_again_by_whoever_opens_the_ledger(
+    ledger_path: Path, clock: FakeClock
+) -> None:
+    with FakeProvider() as gone:
+        nowhere = address(gone)
+    with metered(ledger_path, clock=clock, alert_url=nowhere) as meter:
+        meter.set_budget(Budget("all", 1, "total", alerts=(1.0,)))
+        spend(meter, "2")
+    clock.advance(timedelta(seconds=1))
+    with FakeProvider(lambda _: Reply(body=OK)) as hook:
+        with metered(ledger_path, clock=clock, alert_url=address(hook)) as meter:
+            meter.warm()
+        assert [body["threshold"] for body in posted(hook)] == [1.0]
 
 
 def test_a_redirect_is_not_followed(ledger_path: Path, clock: FakeClock, hook: FakeProvider) -> None:

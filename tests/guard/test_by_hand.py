@@ -79,6 +79,15 @@ def test_holds_are_refused_as_calls_are(still: Meter) -> None:
     holds[1].void()
 
 
+def test_a_hold_is_of_the_model_that_it_names_and_falls_back_to_none(still: Meter) -> None:
+    """There is no request whose model could be changed: what is asked for is held or refused."""
+    still.set_budget(Budget("all", "0.003", "month", fallback="gpt-4o-mini"))
+    with pytest.raises(InsufficientCredits):
+        still.reserve(**ASKED)
+    hold = still.reserve(**(ASKED | {"model": "gpt-4o-mini"}))
+    assert hold.settle(USED).fallback_from is None
+
+
 def test_an_amount_is_held_as_it_is(still: Meter) -> None:
     hold = still.reserve(model="nobody-knows-1", amount="0.008")
     assert held_and_spent(still) == [(8_000_000, 0)]

@@ -38,6 +38,28 @@ async def stepped() -> None:
         await asyncio.sleep(0)
 
 
+class Gate:
+    """Stops the next reserve on its way into the ledger, on whichever thread that does it."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.store: Any = meter.engine.ledger
+        self.reached = threading.Event()
+        self.open = threading.Event()
+        self._write = self.store._write
+        self.store._write = self._stopped
+
+    def _stopped(self, operation: Any, argument: Any, *, full: bool) -> Any:
+        if operation.__name__ == "_reserve":
+            del self.store._write
+            self.reached.set()
+            assert self.open.wait(PATIENCE)
+        return self._write(operation, argument, full=full)
+
+    async def until_reached(self) -> None:
+        while not self.reached.is_set():  # noqa: ASYNC110  set by a thread, for a loop that may be closed
+            await asyncio.sleep(0)
+
+
 @pytest.fixture
 def client(still: Meter, provider: FakeProvider) -> AsyncOpenAI:
     still.warm()
@@ -70,11 +92,14 @@ def test_a_task_cancelled_when_its_answer_is_there_leaves_no_hold(
 ) -> None:
     async def main() -> None:
         async with client:
+            gate = Gate(still)
             task = asyncio.create_task(client.chat.completions.create(**CALL))
-            await stepped()
-            done = threading.Event()
-            still.engine.courier.post(done.set)  # behind the reserve
-            assert done.wait(PATIENCE)
+            await gate.until_reached()
+            answered = threading.Event()
+            still.engine.courier.post(answered.set)  # behind the reserve
+            gate.open.set()
+            assert answered.wait(PATIENCE)  # and the loop, which this holds up, has not told its task
+            assert not task.done()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -108,11 +133,13 @@ def test_a_loop_closed_before_it_could_tell_of_the_answer_leaves_no_hold(
 ) -> None:
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(lambda *_: None)
+    gate = Gate(still)
     task = loop.create_task(client.chat.completions.create(**CALL))
-    loop.run_until_complete(stepped())
-    done = threading.Event()
-    still.engine.courier.post(done.set)
-    assert done.wait(PATIENCE)
+    loop.run_until_complete(gate.until_reached())
+    answered = threading.Event()
+    still.engine.courier.post(answered.set)  # behind the reserve
+    gate.open.set()
+    assert answered.wait(PATIENCE)
     loop.close()
     del task
     gc.collect()

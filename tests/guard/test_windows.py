@@ -27,6 +27,7 @@ from guard.making import (
 from ledger.making import python
 
 DAY = 24 * 3600
+FORTNIGHT = Budget("b", 1, timedelta(days=14), anchor=datetime(2026, 1, 5, tzinfo=UTC))
 NEW_YEAR = 1_767_225_600 * 10**9
 
 SET_LIMIT = """
@@ -83,6 +84,67 @@ def test_a_period_of_odd_length_resets_when_it_says(
     assert not served(client)
     clock.set(refusal.resets_at)
     assert served(client)
+
+
+@pytest.mark.parametrize(
+    ("budget", "asked", "resets"),
+    [
+        (Budget("b", 1, anchor=15), "2026-01-01", "2026-01-15"),
+        (Budget("b", 1, anchor=15), "2026-01-15", "2026-02-15"),
+        (Budget("b", 1, anchor=15), "2026-12-31T23:59:59", "2027-01-15"),
+        (Budget("b", 1, anchor=15, timezone="Europe/Berlin"), "2026-03-20", "2026-04-14T22:00"),
+        (Budget("b", 1, anchor=15, timezone="Asia/Kolkata"), "2026-03-14T18:29", "2026-03-14T18:30"),
+        (Budget("b", 1, anchor=31), "2026-02-01", "2026-02-28"),
+        (Budget("b", 1, anchor=31), "2028-02-01", "2028-02-29"),
+        (Budget("b", 1, anchor=31), "2026-02-28", "2026-03-31"),
+        (Budget("b", 1, anchor=29), "2026-02-28", "2026-03-29"),
+        (
+            Budget("b", 1, timedelta(days=14), anchor=datetime(2026, 1, 5, tzinfo=UTC)),
+            "2026-01-04",
+            "2026-01-05",
+        ),
+        (
+            Budget("b", 1, timedelta(days=14), anchor=datetime(2026, 1, 5, tzinfo=UTC)),
+            "2026-01-05",
+            "2026-01-19",
+        ),
+        (Budget("b", 1, "week"), "2026-01-01", "2026-01-05"),
+        (Budget("b", 1, "hour", timezone="Asia/Kathmandu"), "2026-01-01T00:14", "2026-01-01T00:15"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else f"{value.period}-{value.anchor}-{value.timezone}",
+)
+def test_a_budget_resets_on_its_day_says_so_and_has_its_money_again_then(
+    still: Meter, clock: FakeClock, budget: Budget, asked: str, resets: str
+) -> None:
+    now, then = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (asked, resets))
+    clock.set(now)
+    still.set_budget(budget)
+    still.record(model="gpt-4o", usage={"input_tokens": 1}, cost=1)
+    with pytest.raises(InsufficientCredits) as caught:
+        still.reserve(model="gpt-4o", amount="0.5")
+    refusal = caught.value
+    assert (refusal.resets_at, refusal.retry_after) == (then, (then - now).total_seconds())
+    assert not refusal.transient
+    assert refusal.to_dict()["resets_at"] == then.isoformat()
+    clock.set(then - timedelta(microseconds=1))
+    with pytest.raises(InsufficientCredits):
+        still.reserve(model="gpt-4o", amount="0.5")
+    clock.set(then)
+    still.reserve(model="gpt-4o", amount="0.5").void()
+
+
+def test_money_that_is_only_held_comes_back_before_the_window_ends(still: Meter, clock: FakeClock) -> None:
+    still.set_budget(Budget("b", 1, anchor=15))
+    hold = still.reserve(model="gpt-4o", amount="0.75")
+    with pytest.raises(InsufficientCredits) as caught:
+        still.reserve(model="gpt-4o", amount="0.5")
+    refusal = caught.value
+    assert refusal.transient
+    assert refusal.resets_at == datetime(2026, 1, 15, tzinfo=UTC)
+    assert refusal.retry_after is not None
+    assert refusal.retry_after < 3600
+    hold.void()
+    still.reserve(model="gpt-4o", amount="0.5").void()
 
 
 def test_a_soft_budget_never_refuses(still: Meter, provider: FakeProvider) -> None:

@@ -106,6 +106,15 @@ def test_absurd_counts_are_suspect_and_their_cost_is_unknown(kit):
     assert "suspect" in row.flags
 
 
+def test_counts_that_no_batch_has_are_suspect_and_in_no_column(kit):
+    usage = {**BATCH_USAGE, "input_tokens": 2**53 - 1, "output_tokens": 0, "total_tokens": 2**53 - 1}
+    a_batch(kit, client_of(kit), batch("completed", model="gpt-4o", usage=usage))
+    row = kit.row()
+    assert (row.outcome, row.cost_nano, row.cost_source) == ("complete", None, "unpriced")
+    assert (row.input_tokens, row.counted_nano) == (None, row.held_nano)
+    assert "suspect" in row.flags
+
+
 def test_a_sum_of_requests_that_may_or_may_not_be_long_is_a_lower_bound(kit):
     usage = {**BATCH_USAGE, "input_tokens": 5_000_000, "output_tokens": 0, "total_tokens": 5_000_000}
     a_batch(kit, client_of(kit), batch("completed", model="gpt-5.4", usage=usage))

@@ -1,11 +1,13 @@
-"""`farthing budget`: list, set, remove."""
+"""`farthing budget`: list, set, remove, release."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from farthing.cli.budgets_said import budget_options, said
 from farthing.cli.options import asked, opened, output_options
 from farthing.cli.sheet import Column, Field, Sheet, emit, money_fields
 from farthing.cli.text import usd
@@ -14,14 +16,12 @@ from farthing.errors import InvalidBudget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from farthing.answers import BudgetState
+    from farthing.meter.meter import Meter
     from farthing.records import Budget
 
 __all__ = ["budget"]
-
-_PERIODS: Final = ("hour", "day", "week", "month", "total")
 
 
 @click.group(invoke_without_command=True)
@@ -47,31 +47,20 @@ def list_(ledger: str | None, form: str | None) -> None:
 @budget.command("set", context_settings={"ignore_unknown_options": True})
 @click.argument("name")
 @click.argument("limit")
-@click.option("--period", type=click.Choice(_PERIODS), help="When it starts anew; month if nothing says it.")
-@click.option("--per", metavar="account|tag:NAME", help="A limit for each account, or each value of a tag.")
-@click.option("--account", help="Binds calls of this account only.")
-@click.option("--model", metavar="GLOB", help="Binds calls of these models only, such as 'gpt-4o*'.")
-@click.option("--provider", help="Binds calls of this provider only.")
-@click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Binds calls with this tag only.")
-@click.option("--timezone", metavar="NAME", help="Where its days begin, such as Europe/Berlin; else UTC.")
-@click.option("--mode", type=click.Choice(["hard", "soft"]), help="hard refuses calls, soft only counts.")
+@budget_options
 @output_options
-def set_(
-    name: str, limit: str, tags: tuple[str, ...], ledger: str | None, form: str | None, **given: str | None
-) -> None:
+def set_(name: str, limit: str, ledger: str | None, form: str | None, **given: Any) -> None:
     """Set the budget NAME to LIMIT, in USD: '5', '$5/day', '5 USD/week'.
 
     Of a budget that is there already, what is not given stays as it is. It binds at once, in every process.
     """
-    fields: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    if tags:
-        fields["tags"] = dict(_tag(tag) for tag in tags)
+    fields = said(given)
     _checked(name, limit, {}, fields)  # what makes no sense makes no ledger either
     with opened(ledger, make=True) as meter:
         old = next((old for old in meter.budgets() if old.name == name), None)
         wanted = _checked(name, limit, {} if old is None else old.to_dict(), fields)
         meter.set_budget(wanted, origin="cli")
-        rows = [row for row in meter.reports.budgets() if row.name == name and not row.attached]
+        rows = _rows(meter, name)
     emit(_sheet(rows, title=f"Set{'' if old is None else f', from {usd(old.limit)}'}."), form)
 
 
@@ -94,31 +83,34 @@ def remove(name: str, ledger: str | None, form: str | None) -> None:
     )
 
 
-def _tag(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise click.BadParameter(f"{text!r} is not of the form NAME=VALUE", param_hint="'--tag'")
-    return name, value
+@budget.command("release")
+@click.argument("name")
+@output_options
+def release(name: str, ledger: str | None, form: str | None) -> None:
+    """Give the budget NAME, which was set here, back to what the program or its file declares."""
+    with opened(ledger) as meter:
+        if not meter.engine.ledger.release_budget(name):
+            there = any(known.name == name for known in meter.budgets())
+            raise Told(
+                f"budget {name!r} stands over no declaration: there is nothing to release"
+                if there
+                else f"there is no standing budget {name!r}: `farthing budget list` shows those there are"
+            )
+        rows = _rows(meter, name)
+    emit(_sheet(rows, title="Released."), form)
+
+
+def _rows(meter: Meter, name: str) -> list[BudgetState]:
+    return [row for row in meter.reports.budgets() if row.name == name and not row.attached]
 
 
 def _checked(name: str, limit: str, old: dict[str, Any], fields: dict[str, Any]) -> Budget:
     """The budget that is meant; a period in LIMIT must be the one of --period, if both are given."""
-    from farthing.records import Budget  # noqa: PLC0415  help needs none of it
+    from farthing.meter.declared import fields_of  # noqa: PLC0415  help needs none of it
+    from farthing.records import Budget  # noqa: PLC0415
 
     try:
-        parsed = Budget.parse(limit, name=name)
-        period = parsed.period if "/" in limit else None
-        if period == "run":
-            raise click.UsageError(
-                "a standing budget is not of a run: choose hour, day, week, month or total"
-            )
-        if period is not None and fields.get("period", period) != period:
-            raise click.UsageError(f"{limit!r} says {period} and --period says {fields['period']}")
-        stated = {"period": period} if period is not None else {}
-        merged = {"period": "month"} | old | fields | stated | {"name": name, "limit": parsed.limit}
-        if merged["period"] != "month" and old.get("period") != merged["period"]:
-            merged.pop("anchor", None)  # it was of the period before
-        return Budget(**merged)
+        return Budget(**fields_of(name, limit, fields, old, field="--period"))
     except InvalidBudget as error:
         raise click.UsageError(str(error)) from None
 
@@ -159,6 +151,8 @@ def _name(row: BudgetState) -> str:
     else:
         told = [f"{name}={value}" for name, value in _filters(row.budget).items()]
         told += ["soft"] if row.budget.mode == "soft" else []
+        told += [f"from {_anchor(row.budget)}"] if row.budget.anchor is not None else []
+        told += [f"else {row.budget.fallback}"] if row.budget.fallback is not None else []
     key = f" [{row.key}]" if row.key else ""
     binds = f" ({', '.join(told)})" if told else ""
     return f"{row.name}{key}{binds}"
@@ -172,12 +166,9 @@ def _filters(budget: Budget) -> dict[str, str]:
 
 
 def _period(row: BudgetState) -> str:
-    period = None if row.budget is None else row.budget.period
-    return "" if period is None else f"/{period if isinstance(period, str) else _seconds(period)}"
+    from farthing.meter.declared import period_text  # noqa: PLC0415  help needs none of it
 
-
-def _seconds(period: Any) -> str:
-    return f"{period.total_seconds():g}s"
+    return "" if row.budget is None else f"/{period_text(row.budget.period)}"
 
 
 def _until(instant: datetime | None) -> str:
@@ -187,11 +178,23 @@ def _until(instant: datetime | None) -> str:
 
 
 def _iso(instant: datetime | None) -> str | None:
-    return None if instant is None else instant.isoformat().replace("+00:00", "Z")
+    return None if instant is None else instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _anchor(budget: Budget) -> str | None:
+    """The day of the month, or the instant."""
+    if isinstance(budget.anchor, int):
+        return f"day {budget.anchor}"
+    return _iso(budget.anchor)
 
 
 def _of(name: str) -> Field:
     return Field(name, lambda row: None if row.budget is None else getattr(row.budget, name))
+
+
+def _anchor_value(row: BudgetState) -> int | str | None:
+    anchor = None if row.budget is None else row.budget.anchor
+    return _iso(anchor) if isinstance(anchor, datetime) else anchor
 
 
 _FIELDS: Final = [
@@ -206,7 +209,12 @@ _FIELDS: Final = [
     _of("model"),
     Field("tags", lambda row: None if row.budget is None else dict(row.budget.tags or {})),
     _of("timezone"),
+    Field("anchor", _anchor_value),
     _of("mode"),
+    Field("alerts", lambda row: None if row.budget is None else list(row.budget.alerts)),
+    _of("fallback"),
+    _of("wait"),
+    _of("uncertain"),
     Field("origin", lambda row: row.origin),
     *money_fields("limit", lambda row: row.limit),
     *money_fields("spent", lambda row: row.spent),

@@ -97,7 +97,7 @@ def _settings(ledger: str | None) -> Iterator[_Fact]:
 
     found = stated(ledger)
     for name, parameter in inspect.signature(Meter).parameters.items():
-        if name in _NO_SETTINGS:
+        if name in _NO_SETTINGS and name not in found:
             continue
         if name in found:
             yield _Fact("settings", name, _masked(name, found[name].value), found[name].source)

@@ -19,8 +19,8 @@ __all__ = ["asked", "is_missing", "ledger_option", "opened", "output_options", "
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_NOT_HERE: Final = frozenset({"budget", "enabled", "alert_url"})
-"""Settings of a program that makes calls; a command neither declares its budget nor alerts anybody."""
+_NOT_HERE: Final = frozenset({"budget", "budgets", "enabled", "alert_url"})
+"""Settings of a program that makes calls; a command neither declares its budgets nor alerts anybody."""
 
 
 def ledger_option(command: F) -> F:

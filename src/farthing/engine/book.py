@@ -20,7 +20,7 @@ from farthing.ledger.store import Entry, Reservation, Settlement
 from farthing.quote import Quote, billed, region_of
 from farthing.records import Rates, Receipt, Usage
 from farthing.settings import Who
-from farthing.usage import Reading
+from farthing.usage import Reading, believed
 
 __all__ = ["Hold", "Made", "ahold", "entry_of", "hold", "reading_of"]
 
@@ -47,7 +47,7 @@ class Made:
 def entry_of(engine: Engine, made: Made) -> Entry:
     """What is to be booked: priced at the instant of the call, in the windows of that instant."""
     catalog = engine.catalog
-    reading = made.reading
+    reading = believed(made.reading)
     asked = catalog.canonical(made.model, made.provider)
     served = catalog.canonical(reading.model, made.provider) if reading.model else None
     provider = made.provider or catalog.provider_of(served or asked, made.base_url)
@@ -65,7 +65,7 @@ def entry_of(engine: Engine, made: Made) -> Entry:
         )
 
     rates = rates_of(served or asked)
-    cost, source, _ = billed(reading, rates, rates_of)
+    cost, source, absurd = billed(reading, rates, rates_of)
     if made.cost is not None:
         cost, source = made.cost, "reported"
     epoch, bounds = engine.guard.matched(made.who, provider=provider, model=asked)
@@ -91,7 +91,8 @@ def entry_of(engine: Engine, made: Made) -> Entry:
         transaction_id=made.transaction_id,
     )
     flags = [*made.flags, *rates.flags]
-    flags += [name for name, raised in (("clamped", reading.clamped), ("suspect", reading.suspect)) if raised]
+    suspect = reading.suspect or absurd
+    flags += [name for name, raised in (("clamped", reading.clamped), ("suspect", suspect)) if raised]
     settlement = Settlement(
         outcome="complete",
         ended_ns=engine.clock.time_ns(),

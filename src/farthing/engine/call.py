@@ -17,7 +17,7 @@ from farthing.guard import Held
 from farthing.ledger.store import Grant, Ledger, Reservation, Settlement
 from farthing.quote import Quote, billed, charged, foreseen, region_of
 from farthing.records import Cost, Rates, Receipt, Usage
-from farthing.usage import Reading, with_headers
+from farthing.usage import Reading, believed, with_headers
 
 if TYPE_CHECKING:
     from farthing.engine.core import Engine
@@ -131,6 +131,7 @@ class Call:
             if reading is not None:
                 if self.headers is not None:
                     reading, self.headers = with_headers(reading, self.headers), None
+                reading = believed(reading)
                 self._take_over(end, reading)
             if outcome != "error":
                 self._figure(end, reading, seen)
@@ -210,12 +211,12 @@ class Call:
             if reading.reported_nano is not None:
                 end.cost, end.cost_source = reading.reported_nano, "reported"
         elif outcome == "complete" and reading is not None and reading.says:
-            self._book(end, reading, rates)
+            self._book(end, reading, rates, flags)
             end.usage_source = "reported" if reading.usage else "unknown"
             end.counted = held if end.cost is None else end.cost
         else:
             guess = self._estimated(reading, seen)
-            self._book(end, Reading(usage=guess), rates)
+            self._book(end, Reading(usage=guess), rates, flags)
             end.usage_source = "unknown" if guess is None else "estimated"
             end.counted = held if end.cost is None else end.cost
             if outcome == "unknown":
@@ -248,8 +249,10 @@ class Call:
         if end.cost is not None:
             end.cost += added(end.units)
             end.cost_source = "partial" if each is None else end.cost_source
-        end.counted += lost * self.hold.held
+        end.counted = min(end.counted + lost * self.hold.held, money.MAX_CALL)
         end.flags = [*end.flags, "lost_attempts"]
+        if end.cost is not None and end.cost > money.MAX_CALL:
+            end.cost, end.cost_source, end.flags = None, "unpriced", [*end.flags, "suspect"]
 
     def _rates(self, end: Settlement) -> Rates:
         """Rates of the model and tier that were served; of what was asked for where nobody knows those."""
@@ -272,9 +275,11 @@ class Call:
             asked=asked.requested_model if model in (end.model, asked.model) else None,
         )
 
-    def _book(self, end: Settlement, reading: Reading, rates: Rates) -> None:
+    def _book(self, end: Settlement, reading: Reading, rates: Rates, flags: list[str]) -> None:
         end.usage = reading.usage
-        end.cost, end.cost_source, _ = billed(reading, rates, lambda other: self._rates_of(other, end))
+        end.cost, end.cost_source, absurd = billed(reading, rates, lambda other: self._rates_of(other, end))
+        if absurd:
+            flags.append("suspect")
         self.reading = reading if reading.parts else None
 
     def _estimated(self, reading: Reading | None, seen: str) -> Usage | None:
@@ -291,14 +296,16 @@ class Call:
     def _aborted(self, end: Settlement, rates: Rates) -> int:
         """A stream that was left: the hold, unless the provider is known to stop and nothing is unseen."""
         held = self.hold.held
-        cost = end.cost or 0
+        if end.cost is None:
+            return held
+        cost = end.cost
         if self.quote.reasoning or not cancels(end.provider, server_known=self.server_known):
             return max(held, cost)
         prompt = pricing.prompt(self.quote.count.tokens, rates) or 0
         return max(min(held, prompt + (cost - prompt) * 6 // 5), cost)
 
     def _breakdown(self, end: Settlement) -> Cost | None:
-        if end.usage is None or end.rates is None:
+        if end.usage is None or end.rates is None or (end.cost is None and "suspect" in end.flags):
             return None
         if self.reading is not None:
             cost = charged(self.reading, end.rates, lambda other: self._rates_of(other, end))

@@ -91,9 +91,12 @@ def receipt_of_row(row: Mapping[str, Any]) -> Receipt:
     )
 
 
-def _breakdown(row: Mapping[str, Any], usage: Usage, rates: Rates) -> Cost:
+def _breakdown(row: Mapping[str, Any], usage: Usage, rates: Rates) -> Cost | None:
     cost, source = row["cost_nano"], row["cost_source"]
-    if cost is not None and "corrected" in json.loads(row["flags"] or "[]"):
+    flags = json.loads(row["flags"] or "[]")
+    if cost is None and "suspect" in flags:
+        return None  # what its counts come to cannot be
+    if cost is not None and "corrected" in flags:
         notes = ("stated by a correction",)
         return Cost(usd=money.usd(cost), nano=cost, cost_source=source, rates=rates, usage=usage, notes=notes)
     units = json.loads(row["units"] or "{}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
+from farthing import money
 from farthing.guard import refusing
 from farthing.guard.wishes import Refusal
 from farthing.ledger.store import Bound, Reservation
@@ -42,7 +43,7 @@ def wanted(
         service_tier=quoted.ask.tier,
         lo=quoted.lo if elastic and not quoted.capped_by_caller else hi,
         hi=hi,
-        expected=quoted.expected,
+        expected=None if (quoted.expected or 0) > money.MAX_CALL else quoted.expected,
         input_tokens=quoted.count.tokens if quoted.ask.route.measure == "tokens" else None,
         rates=quoted.rates,
         epoch=epoch,

@@ -8,12 +8,14 @@ as one). What happens to a call below that key, which ends or is changed afterwa
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
 from farthing.ledger.codes import CORRECTED, COST_SOURCE, LOST, USAGE_SOURCE
 from farthing.ledger.keys import DAY
+from farthing.log import say_once
 from farthing.records import OUTCOMES
 
 __all__ = ["ROW_SUMS", "SUMMED", "SUMS", "Summing", "add_sums", "add_up", "sums_of"]
@@ -63,6 +65,10 @@ _ADD_UP: Final = (
     _adding_up("0", "operation", "coalesce(provider, 0)", "model"),
     _adding_up("account", "0", "0", "0"),
 )
+
+_TOO_LARGE: Final = {1, 3091}
+"""SQLITE_ERROR of a `sum`, and SQLITE_CONSTRAINT_DATATYPE of an addition whose result has become a REAL
+(https://sqlite.org/rescode.html)."""
 
 _MOVE: Final = "UPDATE meta SET number = ? WHERE key = 'summed'"
 
@@ -131,5 +137,15 @@ class Summing:
     @staticmethod
     def _add_up(conn: sqlite3.Connection, latest: int) -> None:
         first = conn.execute(_NEXT, (latest,)).fetchone()
-        if first is not None:
+        if first is None:
+            return
+        conn.execute("SAVEPOINT adding_up")
+        try:
             add_up(conn, first[0])
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode not in _TOO_LARGE:
+                raise
+            # A sum above 63 bits must not keep the ledger from being opened, nor calls from being booked.
+            conn.execute("ROLLBACK TO adding_up")
+            say_once(("sums",), logging.ERROR, "sums by day are too large to be kept: %s", error)
+        conn.execute("RELEASE adding_up")

@@ -13,7 +13,7 @@ from farthing.engine import Engine, Hold, Made, ahold, entry_of, hold, reading_o
 from farthing.errors import InvalidUsage
 from farthing.records import OPERATIONS, Receipt
 from farthing.settings import Who, checked_context, checked_tags, checked_text, resolve
-from farthing.usage import Reading
+from farthing.usage import MOST_TOKENS, Reading
 
 __all__ = ["Booking"]
 
@@ -46,7 +46,7 @@ class Booking:
             operation: one of `records.OPERATIONS`; "other" without one.
             transaction_id: unique for the account: the same content again returns the same row.
             occurred_at: aware; now without one.
-            cost: USD, if somebody knows better than the prices.
+            cost: USD, if somebody knows better than the prices; at most ten million.
 
         Raises:
             InvalidUsage: for counts that cannot be, or a naive `occurred_at`.
@@ -139,7 +139,7 @@ class Booking:
         if operation is not None and operation not in OPERATIONS:
             raise InvalidUsage(f"operation must be one of {', '.join(OPERATIONS)}; got {operation!r}")
         reading = _stated(usage, provider)
-        nano = None if cost is None else money.parse_usd(cost, what="cost", error=InvalidUsage)
+        nano = None if cost is None else money.parse_cost(cost)
         instant = quote.instant_ns(occurred_at, engine.clock.time_ns())
         given = {
             "model": model,
@@ -179,7 +179,8 @@ class Booking:
         """Set money aside for a call that no wrapper sees: `amount` USD, or what the tokens may cost.
 
         Without `input_tokens` the model's whole context window is held, without `max_output_tokens` its
-        largest output.
+        largest output. There is no request that could be changed: no budget's `fallback` is held for, and
+        nothing is capped. Ask for the cheaper model after the refusal.
 
         Raises:
             InsufficientCredits, UnpricedModel: as a wrapped client does.
@@ -216,8 +217,10 @@ class Booking:
         operation: str | None,
     ) -> quote.Quote:
         for name, count in (("input_tokens", input_tokens), ("max_output_tokens", max_output_tokens)):
-            if count is not None and (type(count) is not int or not 0 <= count <= 2**53):
-                raise InvalidUsage(f"{name} must be a number of tokens from 0 on; got {count!r}")
+            if count is not None and (type(count) is not int or not 0 <= count <= MOST_TOKENS):
+                raise InvalidUsage(
+                    f"{name} must be a number of tokens from 0 to {MOST_TOKENS:,}; got {count!r}"
+                )
         if not isinstance(model, str) or not model.strip():
             raise InvalidUsage(f"model must be a name; got {model!r}")
         if operation is not None and operation not in OPERATIONS:
@@ -229,7 +232,7 @@ class Booking:
             at_ns=self._engine.clock.time_ns(),
             input_tokens=input_tokens,
             max_output_tokens=max_output_tokens,
-            amount=None if amount is None else money.parse_usd(amount, what="amount", error=InvalidUsage),
+            amount=None if amount is None else money.parse_cost(amount, what="amount"),
             operation=operation or "other",
         )
 

@@ -27,6 +27,7 @@ _KNOWN = frozenset(
         "context",
         "tags",
         "budget",
+        "budgets",
         "price_file",
         "prices",
         "on_unpriced",

@@ -18,10 +18,11 @@ from farthing.intercept import Scope, uninstrument
 from farthing.log import logger
 from farthing.meter.asking import MISSING
 from farthing.meter.config import settings
+from farthing.meter.declared import budgets_of, standing
 from farthing.meter.meter import Meter
 from farthing.meter.runs import Run, join
 from farthing.meter.surfaces import NOBODY, Guess, Tracked, instrumented, scoped, tracked, unwrap, wrapped
-from farthing.records import Budget, Receipt
+from farthing.records import Receipt
 from farthing.settings import BudgetLike
 
 __all__ = [
@@ -105,27 +106,22 @@ def _install(given: dict[str, Any]) -> Meter:
     global _meter, _given
     arguments = {name: setting.value for name, setting in settings(given).items()}
     budget = arguments.pop("budget", None)
-    standing = None if budget is None else _standing(budget)
+    declared = [] if budget is None else [standing("default", budget)]
+    of_file = [] if "budgets" in given else budgets_of(arguments.pop("budgets", {}))
     known = inspect.signature(Meter.__init__).parameters
     for name in arguments:
         if name not in known or name == "self":
             raise FarthingError(f"{name!r} is no setting; known are budget, {', '.join(list(known)[1:])}")
     meter = Meter(**arguments)
-    if standing is not None:
-        meter.declare(standing, origin="code" if "budget" in given else "config")
+    for one in declared:
+        meter.declare(one, origin="code" if "budget" in given else "config")
+    for one in of_file:
+        meter.declare(one, origin="config")
     run = Run.of(os.environ)
     if run is not None:
         join(meter.engine, run)
     _meter, _given = meter, dict(given)
     return meter
-
-
-def _standing(budget: Any) -> Budget:
-    """The budget "default"; one without a period is for good."""
-    if isinstance(budget, Budget):
-        return budget
-    parsed = Budget.parse(budget)
-    return parsed if parsed.period != "run" else Budget(parsed.name, parsed.limit, "total")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from farthing import pricing
+from farthing import money, pricing
 from farthing.records import Cost, CostSource, Rates, Usage
 from farthing.usage import MANY, Part, Reading
 
@@ -32,18 +32,22 @@ def steps_of(reading: Reading, rates: Rates, rates_of: RatesOf) -> list[pricing.
     return steps
 
 
-def billed(
-    reading: Reading, rates: Rates, rates_of: RatesOf
-) -> tuple[int | None, CostSource, tuple[str, ...]]:
-    """What an answer cost, as of `pricing.total`; the provider's own figure where it states one."""
+def billed(reading: Reading, rates: Rates, rates_of: RatesOf) -> tuple[int | None, CostSource, bool]:
+    """What an answer cost, as of `pricing.total` (the provider's own figure where it states one), and whether
+    that is more than a call can cost: then it is unknown, as what it is the sum of cannot be true."""
+    cost: int | None
+    source: CostSource
     if reading.reported_nano is not None:
-        return reading.reported_nano, "reported", ()
-    if not reading.parts:
-        return pricing.total(reading.usage, rates, reading.units)
-    cost, source, missing = pricing.total_of(steps_of(reading, rates, rates_of))
-    if source == "priced" and _may_be_long(reading, rates, rates_of):
-        return cost, "partial", missing
-    return cost, source, missing
+        cost, source = reading.reported_nano, "reported"
+    elif not reading.parts:
+        cost, source, _ = pricing.total(reading.usage, rates, reading.units)
+    else:
+        cost, source, _ = pricing.total_of(steps_of(reading, rates, rates_of))
+        if source == "priced" and _may_be_long(reading, rates, rates_of):
+            source = "partial"
+    if cost is not None and cost > money.MAX_CALL:
+        return None, "unpriced", True
+    return cost, source, False
 
 
 def _may_be_long(reading: Reading, rates: Rates, rates_of: RatesOf) -> bool:

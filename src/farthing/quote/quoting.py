@@ -80,14 +80,14 @@ class Quote:
     @property
     def hi(self) -> int:
         """Nano-dollars to hold for the whole cap."""
-        return min(money.ceil_nano(self.fixed + self.each * self.cap), money.MAX_NANO)
+        return min(money.ceil_nano(self.fixed + self.each * self.cap), money.MAX_CALL)
 
     @property
     def lo(self) -> int:
         """Nano-dollars below which the call is of no use; equal to `hi` where no cap may be written."""
         if self.capped_by_caller or not self.each:
             return self.hi
-        return min(money.ceil_nano(self.fixed + self.each * min(self.least, self.cap)), money.MAX_NANO)
+        return min(money.ceil_nano(self.fixed + self.each * min(self.least, self.cap)), money.MAX_CALL)
 
     @property
     def counted_input(self) -> int | None:

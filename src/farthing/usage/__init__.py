@@ -5,6 +5,7 @@ does I/O, keeps state or raises for any JSON value.
 """
 
 from farthing.usage.bodies import flavour_of, read, read_event
+from farthing.usage.bounds import MOST_TOKENS, believed
 from farthing.usage.flavours import FLAVOURS
 from farthing.usage.headers import with_headers
 from farthing.usage.jobs import MANY, job_fields, read_job, read_results
@@ -16,10 +17,12 @@ from farthing.usage.streams import choices_ended, failed, finished, visible, vis
 __all__ = [
     "FLAVOURS",
     "MANY",
+    "MOST_TOKENS",
     "BatchLine",
     "Part",
     "Reading",
     "batch_line",
+    "believed",
     "choices_ended",
     "failed",
     "finished",
