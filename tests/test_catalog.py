@@ -46,6 +46,7 @@ class TestNames:
             "gpt-4o-2024-08-06",
             "gpt-4o-20240806",
             "litellm/openai/gpt-4o",
+            "litellm_proxy/gpt-4o",
             "models/gpt-4o",
         ],
     )
@@ -98,6 +99,7 @@ class TestNames:
             ("openai/gpt-4o", "openai", "gpt-4o"),
             ("openai/gpt-4o", "openrouter", "openai/gpt-4o"),
             ("openrouter/openai/gpt-4o", None, "openai/gpt-4o"),
+            ("litellm_proxy/gpt-4o", "openai", "gpt-4o"),
             ("openai/gpt-oss-20b", "groq", "openai/gpt-oss-20b"),
             ("models/gemini-2.5-flash", "google", "gemini-2.5-flash"),
             ("gpt-4o-2024-08-06", "openai", "gpt-4o-2024-08-06"),
@@ -119,6 +121,7 @@ class TestProviders:
             ("https://us.api.openai.com", "openai"),
             ("https://acme.openai.azure.com/openai/deployments/x", "azure"),
             ("https://acme.services.ai.azure.com/models", "azure"),
+            ("https://eastus.api.cognitive.microsoft.com/openai", "azure"),
             ("https://openrouter.ai/api/v1", "openrouter"),
             ("https://api.deepseek.com", "deepseek"),
             ("https://api.groq.com/openai/v1", "groq"),
@@ -250,6 +253,11 @@ class TestTiers:
         assert rates.flags == ("multiplier",)
         assert "1/2" in rates.notes[0]
         assert rates.prices["web_search"] == find("gpt-4o-mini").prices["web_search"]
+
+    def test_groqs_flex_tier_costs_what_its_standard_one_does(self):
+        rates = find("openai/gpt-oss-120b", provider="groq", tier="flex")
+        assert (rates.status, rates.flags) == ("priced", ("multiplier",))
+        assert rates.prices == find("openai/gpt-oss-120b", provider="groq").prices
 
     def test_batch_before_the_source_dates_it_takes_the_multiplier(self):
         rates = find("gpt-4o", at=ns(2025, 1, 1), tier="batch")

@@ -31,6 +31,20 @@ def test_a_body_that_says_what_it_used_has_a_cost():
     )
 
 
+def test_the_dialect_of_a_body_is_that_of_whoever_sends_the_bill():
+    """xAI leaves reasoning out of its completions; nothing in such a body says so if it states no total."""
+    details = {"reasoning_tokens": 3}
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "completion_tokens_details": details}
+    body = {"object": "chat.completion", "model": "grok-4-0709", "usage": usage}
+    told = METER.cost_of(body, provider="x-ai")
+    assert told.usage.output_tokens == 8
+    assert METER.cost_of(body) == told
+    assert METER.cost_of(body, base_url="https://api.x.ai/v1") == told
+    unnamed = {**body, "model": "g"}
+    assert METER.cost_of(unnamed, base_url="https://api.x.ai/v1").usage.output_tokens == 8
+    assert METER.cost_of(unnamed).usage.output_tokens == 5
+
+
 @settings(max_examples=300)
 @given(
     body=BODIES,

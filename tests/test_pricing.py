@@ -207,6 +207,15 @@ def test_no_usage_is_unknown_and_no_tokens_are_nothing():
     assert total(Usage(input_tokens=0, output_tokens=0), SIMPLE) == (0, "priced", ())
 
 
+def test_no_tokens_of_what_is_billed_by_another_measure_are_unknown():
+    """A transcription whose server states zeros of tokens and nothing of its seconds was not free."""
+    by_time, nothing = rates(second=100_000_000), Usage(input_tokens=0, output_tokens=0)
+    assert total(nothing, by_time) == (None, "unpriced", ())
+    assert price(nothing, by_time).nano is None
+    assert total(Usage(seconds=0), by_time) == (0, "priced", ())
+    assert total(nothing, rates("free", second=0)) == (0, "free", ())
+
+
 def test_a_fee_for_each_request_is_no_price_of_an_unknown_usage():
     fee = rates(input=1000, output=1000, request=12_000_000)
     assert total(Usage(), fee)[0] is None

@@ -105,6 +105,8 @@ def test_a_budget_that_is_not_understood_says_what_is(text):
         {"tags": {"a": 1}},
         {"context": "nobody"},
         {"wait": -1},
+        {"wait": float("inf")},
+        {"wait": 10**400},
         {"uncertain": "maybe"},
     ],
     ids=str,

@@ -273,6 +273,58 @@ def test_mistral_counts_what_its_connectors_read_as_input():
     assert finished(event, "mistral.conversations")
 
 
+_GEMINI = {"promptTokenCount": 9, "candidatesTokenCount": 5, "thoughtsTokenCount": 7, "trafficType": "x"}
+_STEPS = [
+    {"type": "compaction", "input_tokens": 90, "output_tokens": 4},
+    {"type": "message", "input_tokens": 3},
+]
+_NINE = Usage(input_tokens=9, output_tokens=2)
+
+
+@pytest.mark.parametrize(
+    ("usage", "counts", "tier"),
+    [
+        (_GEMINI, Usage(input_tokens=9, output_tokens=12, reasoning_tokens=7), "x"),
+        ({"prompt_token_count": 9, "total_token_count": 9}, Usage(input_tokens=9, output_tokens=0), None),
+        ({"prompt_token_count": 9, "generation_token_count": 2}, _NINE, None),
+        (
+            {"input_tokens": 9, "cache_read_input_tokens": 1, "output_tokens": 2, "service_tier": "batch"},
+            Usage(input_tokens=10, cached_tokens=1, output_tokens=2),
+            "batch",
+        ),
+        (
+            {"input_tokens": 3, "output_tokens": 1, "iterations": _STEPS},
+            Usage(input_tokens=93, output_tokens=4),
+            None,
+        ),
+        ({"billed_units": {"input_tokens": 9, "output_tokens": 2}}, _NINE, None),
+        ({"inputTokens": 9, "outputTokens": 2}, _NINE, None),
+        ({"type": "duration", "seconds": 60}, Usage(seconds=Decimal(60)), None),
+    ],
+)
+def test_a_usage_object_alone_is_a_body_too(usage, counts, tier):
+    reading = read(usage)
+    assert (reading.usage, reading.service_tier) == (counts, tier)
+    if "generation_token_count" not in usage:
+        assert read({"model": "m", "usage": usage}).usage == counts
+
+
+class _NotSet:
+    """As the SDKs of Mistral and others have it in fields that are not set."""
+
+    def __bool__(self):
+        return False
+
+
+@pytest.mark.parametrize("nothing", [None, {}, [], _NotSet()])
+def test_a_count_that_holds_nothing_does_not_hide_the_others(nothing):
+    usage = {"prompt_tokens": 20, "completion_tokens": 2, "total_tokens": 22}
+    reading = read({"object": "chat.completion", "usage": {**usage, "prompt_audio_seconds": nothing}})
+    assert reading.usage == Usage(input_tokens=20, output_tokens=2)
+    assert not reading.suspect
+    assert read({"usage": {**usage, "prompt_audio_seconds": {"n": 1}}}).suspect
+
+
 def test_documents_are_billed_by_the_page():
     body = {
         "model": "mistral-ocr-2505",
@@ -336,3 +388,6 @@ def test_bedrock_states_in_headers_what_some_bodies_leave_out():
 
 def test_seconds_may_be_all_that_is_known():
     assert read({"usage": {"type": "duration", "seconds": 3}}).usage == Usage(seconds=Decimal(3))
+    verbose = {"task": "transcribe", "duration": 8.47, "text": "x", "segments": []}
+    assert flavour_of(verbose) == "openai.transcriptions"
+    assert read(verbose).usage == Usage(seconds=Decimal("8.47"))

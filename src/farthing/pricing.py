@@ -31,6 +31,7 @@ _INPUT = ("input", "cached", "cache_write", "cache_write_1h", "audio_input", "au
 _OUTPUT = ("output", "audio_output", "image_output")
 _WIDE = Context(prec=60)
 _NOTHING = Usage()
+_TOKENS = frozenset({"input", "output"})
 
 _Tops = tuple[tuple[int, int | Fraction], ...]
 """(the input that is not above it has no such rates, the dearest of them), the rates outside bands first."""
@@ -69,7 +70,7 @@ def _judged(
         return (round_nano(pico), "partial", tuple(missing)) if used else (None, "unpriced", tuple(missing))
     if rates.status == "free":
         return round_nano(pico), "free", ()
-    if not used and usage == _NOTHING:
+    if not used and (usage == _NOTHING or (usage.seconds is None and not rates.prices.keys() & _TOKENS)):
         return None, "unpriced", ()
     return round_nano(pico), "priced", ()
 

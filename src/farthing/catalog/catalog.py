@@ -166,14 +166,14 @@ class Catalog:
         at = provider_at(base_url) if base_url else None
         if at is not None:
             return at
-        name = names.tidy(model)
+        prefix, name = names.split(names.tidy(model))
         try:
             source = load()
         except ImportError:
-            return names.split(name)[0] or names.maker(name)
+            return prefix or names.maker(name)
         if base_url and (listed := source.provider_at(f"https://{endpoint(base_url)}")):
             return listed
-        return names.split(name)[0] or source.maker(name)
+        return prefix or source.maker(name)
 
     def _listed_window(self, model: str, provider: str | None) -> int | None:
         listed = self._listed(model, names.provider_id(provider) or self.provider_of(model))
@@ -318,8 +318,8 @@ def _spellings(model: str) -> list[str]:
     """As it came, and without what may stand before it: providers name their models with and without."""
     name = names.tidy(model)
     spellings = [name]
-    while (split := names.split(spellings[-1]))[0] is not None:
-        spellings.append(names.tidy(split[1]))
+    while (rest := names.tidy(names.split(spellings[-1])[1])) != spellings[-1]:
+        spellings.append(rest)
     return spellings
 
 

@@ -13,6 +13,7 @@ _HOSTS: tuple[tuple[str, str], ...] = (
     (r"(?:[a-z-]+\.)?api\.openai\.com", "openai"),
     (r"[\w.-]+\.openai\.azure\.(?:com|us)", "azure"),
     (r"[\w.-]+\.(?:cognitiveservices|services\.ai)\.azure\.com", "azure"),
+    (r"[\w-]+\.api\.cognitive\.microsoft\.com", "azure"),
     (r"[\w.-]+\.azure-api\.net", "azure"),
     (r"(?:api\.)?openrouter\.ai", "openrouter"),
     (r"api\.anthropic\.com", "anthropic"),

@@ -110,7 +110,8 @@ def provider_id(provider: str | None) -> str | None:
 
 
 def split(model: str) -> tuple[str | None, str]:
-    """("openai", "gpt-4o") of "openai/gpt-4o"; (None, the name) where no provider stands before a slash.
+    """("openai", "gpt-4o") of "openai/gpt-4o"; (None, the name) where no provider stands before a slash, and
+    without what only routes to one.
 
     A resource name of Vertex AI ("publishers/anthropic/models/...") is Google's.
     """
@@ -136,7 +137,7 @@ def canonical(model: str, provider: str | None = None) -> str:
     name = tidy(model)
     serving = provider_id(provider)
     prefix, rest = split(name)
-    if prefix is None or (serving is not None and serving != prefix):
+    if prefix is not None and serving is not None and serving != prefix:
         return name
     return tidy(rest)
 

@@ -55,6 +55,8 @@ MULTIPLIERS: tuple[Multiplier, ...] = (
         _CACHES,
     ),
     Multiplier("google", "flex", _HALF, date(2026, 4, 1), "ai.google.dev/gemini-api/docs/optimization"),
+    # No page gives the day: the beginning of the year in which it was read first.
+    Multiplier("groq", "flex", Fraction(1), date(2025, 1, 1), "console.groq.com/docs/flex-processing"),
 )
 """No row for priority or fast: OpenAI charges 1.67 to 2.5 x for them and Google 1.75 to 2 x, by model; and
 none for the tiers of Bedrock, whose page has a price by model and no factor."""

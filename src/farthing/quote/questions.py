@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from farthing import money, pricing, usage, wire
+from farthing import money, pricing, tokens, usage, wire
 from farthing.catalog import Catalog
 from farthing.errors import InvalidUsage
 from farthing.quote.billing import charged, region_of
 from farthing.quote.margins import Margins
-from farthing.quote.quoting import Quote, quote
+from farthing.quote.quoting import Quote, quote, window_of
 from farthing.records import Candidate, Cost, Estimate, Rates, Usage
 
 __all__ = ["cheapest", "cost_of", "estimate", "imagined", "instant_ns"]
@@ -88,11 +88,14 @@ def estimate(
     )
     out = Usage.trusted(input_tokens=quoted.count.tokens, output_tokens=quoted.ask.cap)
     expected = pricing.total(out, quoted.rates)[0] if quoted.priced else None
+    most = quoted.count.upper
+    if most >= tokens.UNSEEN and quoted.count.method != "heuristic":  # not all of the input is shown
+        most = window_of(catalog, model, quoted.provider)
     return Estimate(
         expected=None if expected is None else money.usd(expected),
         upper=money.usd(quoted.hi) if quoted.priced else None,
         input_tokens=quoted.count.tokens,
-        input_tokens_upper=quoted.count.upper,
+        input_tokens_upper=most,
         max_output_tokens=quoted.cap or None,
         method=quoted.count.method,
         model=quoted.model,
@@ -148,7 +151,10 @@ def cost_of(
     """What a finished call cost, from its response body (an SDK object or JSON) alone."""
     reading = usage.read(body, provider=provider)
     name = reading.model or model or ""
-    provider = provider or catalog.provider_of(name, base_url)
+    if provider is None:
+        provider = catalog.provider_of(name, base_url)
+        if provider in usage.DIALECTS:
+            reading = usage.read(body, provider=provider)
     tier, asked = "batch" if batch else reading.service_tier, model
 
     def rates_of(model: str) -> Rates:

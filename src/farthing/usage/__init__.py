@@ -6,7 +6,7 @@ does I/O, keeps state or raises for any JSON value.
 
 from farthing.usage.bodies import flavour_of, read, read_event
 from farthing.usage.bounds import MOST_TOKENS, believed
-from farthing.usage.flavours import FLAVOURS
+from farthing.usage.flavours import DIALECTS, FLAVOURS
 from farthing.usage.headers import with_headers
 from farthing.usage.jobs import MANY, job_fields, read_job, read_results
 from farthing.usage.lines import BatchLine, batch_line
@@ -15,6 +15,7 @@ from farthing.usage.reading import Part, Reading
 from farthing.usage.streams import choices_ended, failed, finished, visible, visible_in
 
 __all__ = [
+    "DIALECTS",
     "FLAVOURS",
     "MANY",
     "MOST_TOKENS",

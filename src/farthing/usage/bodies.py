@@ -76,6 +76,8 @@ def read(body: object, *, flavour: str | None = None, provider: str | None = Non
         if inner is not None:
             fields = fields_of(inner) or fields
     usage = _usage_at(row, fields)
+    if usage is None and _is_bare(row, fields):
+        fields = {**fields, row.usage_at[0]: fields}  # where its tier is looked for
     if usage is None or row.items or row.bare:
         usage = _usage_in(row, fields, usage)
     reading = _reading(row, fields, usage)
@@ -134,7 +136,11 @@ def _measures_in(row: Row, fields: Mapping[str, Any], usage: Any) -> Any:
 
 
 def _is_bare(row: Row, fields: Mapping[str, Any]) -> bool:
-    return any(value is not None and row.tree.get(key) in _WHOLES for key, value in fields.items())
+    """Whether a body is its own usage object: it states a whole count, or what holds the counts."""
+    return any(
+        value is not None and (row.tree.get(key) in _WHOLES or (key in row.marks and key in row.tree))
+        for key, value in fields.items()
+    )
 
 
 def _dumped(body: object) -> Mapping[str, Any] | None:

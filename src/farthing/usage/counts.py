@@ -30,6 +30,7 @@ _COLUMNS = frozenset(
     {"input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"}
 )
 _WORKING = frozenset({"total_tokens", "tool_input_tokens"})
+_WHOLES = frozenset({"input_tokens", "output_tokens", "total_tokens"})
 _ALONE = ("seconds", "characters", "images", "pages", "search_units", "classifications", "trained_tokens")
 """Counts that an answer may be billed by without any tokens."""
 
@@ -54,6 +55,8 @@ def collect(tree: Mapping[str, Any], usage: Mapping[str, Any], found: Found) -> 
             more = more or stated(plain(value))
         elif type(name) is str:
             if type(value) is not int or value < 0 or value > MAX:
+                if not value and name not in _WHOLES and not isinstance(value, (int, float, str, Decimal)):
+                    continue  # {}, as Mistral states no audio, or what an SDK has in a field that is not set
                 value = _number(name, value)  # noqa: PLW2901
             before = note(name, value)
             if before is not value and before != value:

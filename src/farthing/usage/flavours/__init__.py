@@ -4,6 +4,6 @@ All that a row needs beyond paths is a few rules of arithmetic: which counts the
 which others. Read on 2026-11-21 unless a row says otherwise; "SDK" is the openai package 3.52.0.
 """
 
-from farthing.usage.flavours.table import FLAVOURS, row_of
+from farthing.usage.flavours.table import DIALECTS, FLAVOURS, row_of
 
-__all__ = ["FLAVOURS", "row_of"]
+__all__ = ["DIALECTS", "FLAVOURS", "row_of"]

@@ -38,7 +38,15 @@ MESSAGES = Row(
     fieldwise=True,
     tier_at=("usage.service_tier",),
     objects=frozenset({"message", "message_start", "message_delta"}),
-    marks=frozenset({"cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation"}),
+    marks=frozenset(
+        {
+            "cache_read_input_tokens",
+            "cache_creation_input_tokens",
+            "cache_creation",
+            "inference_geo",
+            "iterations",
+        }
+    ),
     seen=(
         ("content_block_start", "content_block.name"),
         ("content_block_delta", "delta.thinking|text|partial_json"),

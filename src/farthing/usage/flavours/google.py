@@ -30,7 +30,7 @@ GENERATE_CONTENT = Row(
         "the chunks of a stream are cumulative: github.com/langchain-ai/langchainjs/issues/8694",
         "candidates that hold the thoughts after all: litellm's is_candidate_token_count_inclusive",
     ),
-    usage_at=("usageMetadata", "usage_metadata"),
+    usage_at=("usageMetadata", "usage_metadata", "usage"),
     counts=_both_cases(
         {
             "promptTokenCount": "input_tokens",
@@ -63,10 +63,11 @@ GENERATE_CONTENT = Row(
     model_at=("modelVersion", "model_version", "model"),
     id_at=("responseId", "response_id"),
     tier_at=(
-        "usageMetadata.serviceTier",
-        "usage_metadata.service_tier",
-        "usageMetadata.trafficType",
-        "usage_metadata.traffic_type",
+        *(
+            f"{place}.{name}"
+            for name in ("serviceTier", "service_tier", "trafficType", "traffic_type")
+            for place in ("usageMetadata", "usage_metadata", "usage")
+        ),
     ),
     tiers={
         "unspecified": "",
@@ -76,7 +77,14 @@ GENERATE_CONTENT = Row(
         "ON_DEMAND_PRIORITY": "priority",
         "ON_DEMAND_FLEX": "flex",
     },
-    marks=frozenset({"usageMetadata", "usage_metadata"}),
+    marks=frozenset(
+        {
+            "usageMetadata",
+            "usage_metadata",
+            *("promptTokenCount", "candidatesTokenCount", "totalTokenCount"),
+            *("candidates_token_count", "total_token_count"),
+        }
+    ),
     seen=(
         (None, "candidates[].content.parts[].text"),
         (None, "candidates[].content.parts[].functionCall.name"),

@@ -17,7 +17,7 @@ from farthing.usage.flavours import (
 )
 from farthing.usage.flavours.row import Row
 
-__all__ = ["FLAVOURS", "row_of"]
+__all__ = ["DIALECTS", "FLAVOURS", "row_of"]
 
 _ROWS = (
     openai.CHAT,
@@ -52,13 +52,16 @@ _DIALECTS: Mapping[tuple[str, str], Row] = {
     (provider, row.name): row
     for row, providers in (
         (openai.XAI_CHAT, ("x-ai", "xai")),
-        (openai.GEMINI_CHAT, ("google", "gemini", "vertex", "google-vertex")),
+        (openai.GEMINI_CHAT, ("google", "gemini", "vertex", "vertex_ai", "google-vertex")),
     )
     for provider in providers
 }
 
 FLAVOURS: tuple[str, ...] = tuple(_BY_NAME)
 """The names of the flavours that are known."""
+
+DIALECTS: frozenset[str] = frozenset(provider for provider, _ in _DIALECTS)
+"""The providers that speak a dialect of one."""
 
 
 def row_of(flavour: str | None, provider: str | None = None) -> Row | None:
