@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import stat
 from decimal import Decimal
 from pathlib import Path
@@ -13,12 +14,25 @@ import pytest
 from farthing import InsufficientCredits, LedgerError, Meter
 from farthing.engine import overdue
 from farthing.errors import LedgerFull, LedgerLocked
-from farthing.ledger import spill
+from farthing.ledger import spill, taking_in
+from farthing.ledger.ids import find
 from farthing.ledger.spilled import Spilled, from_document, to_document
 from farthing.records import Budget, Usage
 from farthing.testing import FakeProvider
 from faults.world import COST, ask, client_of, ended, metered, python, says, spills
-from ledger.making import USD, attached_bound, opened, reservation, settlement
+from ledger.making import (
+    DAY,
+    NOON,
+    USD,
+    Clock,
+    attached_bound,
+    entry,
+    opened,
+    reservation,
+    reserved,
+    settlement,
+    with_budget,
+)
 
 DEAD = """
 import os, sys
@@ -192,6 +206,50 @@ def test_what_is_brought_twice_and_in_any_order_is_booked_once(tmp_path: Path) -
     assert ledger.totals()[0].calls == 4
     assert ledger.windows()[0].spent == 4 * USD
     assert ledger.check() == []
+    ledger.close()
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["", "control"])
+def test_what_has_no_row_is_booked_without_reading_all_rows(
+    guarded: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others wait meanwhile: with all rows read for each of them, they would have to spill, too."""
+    if not guarded:
+        monkeypatch.setattr(taking_in, "find_begun", lambda conn, call_id, _: find(conn, call_id))
+    steps = []
+    for rows_there in (10, 2_000):
+        ledger = opened(tmp_path / f"{rows_there}.db")
+        ledger.record_many(entry(ledger, started_ns=NOON - n * 10**9) for n in range(rows_there))
+        asked = [reservation(ledger, started_ns=NOON + n * 10**9) for n in range(1, 6)]
+        lines = [Spilled(state="ended", reservation=want, held=USD, end=settlement()) for want in asked]
+        connection: sqlite3.Connection = ledger._connections._conn  # type: ignore[attr-defined]
+        taken: list[int] = []
+        connection.set_progress_handler(lambda taken=taken: taken.append(1), 100)
+        assert ledger.take_in(lines, 0) == [True] * 5
+        connection.set_progress_handler(None, 0)
+        steps.append(len(taken))
+        ledger.close()
+    assert (steps[1] < 2 * steps[0] + 10) is guarded
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["", "control"])
+def test_what_was_expired_and_pruned_before_its_end_is_found_is_not_booked_again(
+    guarded: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(NOON - 3 * DAY)
+    ledger = opened(tmp_path / "ledger.db", clock)
+    bound = with_budget(ledger, Budget("all", 100, "total"))
+    grant = reserved(ledger, [bound], started_ns=clock.now)
+    clock.now = NOON
+    ledger.expire(NOON)
+    assert ledger.prune(NOON // DAY) == 1
+    if not guarded:
+        monkeypatch.setattr(taking_in, "_PRUNED", "SELECT 1 WHERE ? IS NULL")
+    line = Spilled(
+        state="ended", reservation=grant.reservation, held=USD, end=settlement(USD), call=grant.call
+    )
+    assert ledger.take_in([line], NOON) == [not guarded]
+    assert ledger.totals()[0].calls == (1 if guarded else 2)
     ledger.close()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from farthing.ledger import Ledger
 from farthing.ledger.codes import budget_from_json, budget_to_json
-from farthing.ledger.store import Bound, Short
+from farthing.ledger.store import Bound, Origin, Short
 from farthing.records import Budget
 from ledger.making import (
     DAY,
@@ -60,18 +60,23 @@ def test_the_same_declaration_again_changes_nothing(ledger: Ledger) -> None:
     assert ledger.standing()[0] == epoch
 
 
-def test_a_limit_set_at_run_time_stands_until_it_is_released(ledger: Ledger) -> None:
-    ledger.set_budget(Budget("all", 5), origin="code")
+@pytest.mark.parametrize("origin", ["code", "config"])
+@pytest.mark.parametrize("declared_first", [True, False])
+def test_a_limit_set_at_run_time_stands_until_it_is_released(
+    ledger: Ledger, origin: Origin, declared_first: bool
+) -> None:
+    if declared_first:
+        ledger.set_budget(Budget("all", 5), origin=origin)
     ledger.set_budget(Budget("all", 9), origin="cli")
-    ledger.set_budget(Budget("all", 5), origin="code")
+    ledger.set_budget(Budget("all", 5), origin=origin)
     [standing] = ledger.standing()[1]
     assert (standing.budget.limit, standing.origin, standing.pinned) == (9, "cli", True)
-    ledger.set_budget(Budget("all", 6, mode="soft"), origin="code")
+    ledger.set_budget(Budget("all", 6, mode="soft"), origin=origin)
     [standing] = ledger.standing()[1]
     assert (standing.budget.limit, standing.budget.mode, standing.pinned) == (9, "soft", True)
     assert ledger.release_budget("all")
     [standing] = ledger.standing()[1]
-    assert (standing.budget.limit, standing.origin, standing.pinned) == (6, "code", False)
+    assert (standing.budget.limit, standing.origin, standing.pinned) == (6, origin, False)
     assert not ledger.release_budget("all")
 
 

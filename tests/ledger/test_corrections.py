@@ -302,6 +302,23 @@ def test_others_write_between_the_commits_of_a_long_repricing(ledger: Ledger, mo
     assert ledger.totals()[0].cost == 1_200
 
 
+@pytest.mark.parametrize(
+    ("counted", "cost", "full"), [(USD, 5, False), (USD, USD // 2, True), (2 * USD, 5, True)]
+)
+def test_a_repricing_that_may_charge_a_window_more_survives_a_power_cut(
+    ledger: Ledger, monkeypatch, counted, cost, full
+):
+    """Windows are charged what is counted, or the cost."""
+    unknown(ledger)
+    [was] = ledger.finished()
+    said = []
+    write = ledger._write
+    monkeypatch.setattr(ledger, "_write", lambda *args, full: (said.append(full), write(*args, full=full))[1])
+    want = Repricing(was=was, cost=cost, counted=counted, cost_source="priced", rates=NEW_RATES, reason="r")
+    assert ledger.reprice([want]) == [True]
+    assert said == [full]
+
+
 def test_finished_calls_are_read_in_pages_by_their_time(ledger: Ledger):
     ids = [ledger.record(entry(ledger, started_ns=NOON + n * 1000))[0] for n in range(5)]
     first = ledger.finished(limit=2)

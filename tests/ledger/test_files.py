@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -377,7 +377,10 @@ def test_a_stale_transaction_is_rolled_back_before_the_next_write(path: Path) ->
     ledger.close()
 
 
-def test_a_reserve_that_a_signal_struck_is_voided_later(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("later", [reserved, lambda ledger: ledger.renew(NOON)], ids=["call", "idle"])
+def test_a_reserve_that_a_signal_struck_is_voided_later(
+    later: Callable[[Ledger], object], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ledger = opened(path)
     bound = with_budget(ledger, Budget("all", 1))
     want = reservation(ledger, [bound])
@@ -392,7 +395,7 @@ def test_a_reserve_that_a_signal_struck_is_voided_later(path: Path, monkeypatch:
         with pytest.raises(KeyboardInterrupt):
             ledger.reserve(want)
     assert ledger.windows()[0].held == USD
-    reserved(ledger)
+    later(ledger)
     assert ledger.windows()[0].held == 0
     row = ledger.call(want.id)
     assert row is not None

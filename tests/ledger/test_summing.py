@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from farthing.errors import LedgerCorrupt
 from farthing.ledger import Ledger, sql
 from farthing.ledger.booking import DAY
 from farthing.ledger.keys import DAY as DAY_OF_KEYS
@@ -210,6 +211,22 @@ def test_processes_that_add_up_at_once_add_each_call_once(tmp_path: Path) -> Non
     assert summed(ledger) > 0
     assert ledger.totals()[0].calls == 1_200
     assert ledger.check() == []
+    ledger.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda ledger, call: ledger.correct(call, cost=5, reason="the invoice"),
+        lambda ledger, _: ledger.prune(NOON // DAY),
+    ],
+)
+def test_a_ledger_that_has_lost_what_was_added_up_is_damaged(change: Callable[[Ledger, str], object]) -> None:
+    ledger = opened(":memory:")
+    call, _ = ledger.record(entry(ledger))
+    connection(ledger).execute("DELETE FROM meta WHERE key = 'summed'")
+    with pytest.raises(LedgerCorrupt, match="restore it from a backup"):
+        change(ledger, call)
     ledger.close()
 
 

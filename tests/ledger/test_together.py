@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from farthing.errors import LedgerLocked
+from farthing.errors import LedgerLocked, TransactionConflict
 from farthing.ledger import Ledger
 from farthing.ledger.batch import Batch
-from farthing.ledger.store import Grant, Short, Stale
+from farthing.ledger.owner import LEASE
+from farthing.ledger.sqlite import SqliteLedger
+from farthing.ledger.store import Grant, Reservation, Short, Stale
 from farthing.records import Budget
-from ledger.making import USD, Clock, opened, reservation, reserved, settlement, with_budget
+from ledger.making import NOON, USD, Clock, opened, reservation, reserved, settlement, with_budget
 
 
 def spent_and_held(ledger: Ledger) -> list[tuple[int, int]]:
@@ -98,6 +100,52 @@ def test_one_that_is_given_up_while_all_are_tried_again_leaves_no_hold(
         ledger._owner.ended(want.id)  # type: ignore[attr-defined]
     ledger.give_up(want.id)
     assert ledger.facts()["open_calls"] == (0 if guarded else 1)
+    ledger.close()
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["", "control"])
+def test_one_that_is_given_up_just_before_a_refusal_is_taken_back_leaves_no_hold(
+    guarded: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What a refused call has written is taken back, and with it the void of the other. The control believes
+    that this stands."""
+    ledger = opened(tmp_path / "ledger.db")
+    bound = with_budget(ledger, Budget("all", 3))
+    ended, left = reserved(ledger, [bound]), reserved(ledger, [bound])
+    ledger.settle(ended, settlement(USD // 2))
+    real, given_up = SqliteLedger._hold, iter([left.reservation.id])
+
+    def hold(self: SqliteLedger, conn: sqlite3.Connection, want: Reservation) -> Grant | Short | Stale:
+        self._orphans.extend(given_up)
+        return real(self, conn, want)
+
+    monkeypatch.setattr(SqliteLedger, "_hold", hold)
+    if not guarded:
+        monkeypatch.setattr(SqliteLedger, "_forget", lambda _: None)
+    answers = ledger.together([(ended, settlement(), False), reservation(ledger, [bound], 3 * USD)])
+    assert [type(answer) for answer in answers] == [bool, Short]
+    ledger.give_up(left.reservation.id)
+    assert ledger.facts()["open_calls"] == (0 if guarded else 1)
+    ledger.close()
+
+
+def test_a_lease_that_began_for_a_refused_one_is_nobody_elses(tmp_path: Path, clock: Clock) -> None:
+    """A process whose lease others have ended takes a new one; the number of one that was taken back may be
+    given to somebody else, who would answer for its calls."""
+    ledger = opened(tmp_path / "ledger.db", clock)
+    ended, named = reserved(ledger), reserved(ledger, transaction_id="t")
+    for grant in (ended, named):
+        ledger.settle(grant, settlement())
+    later = Clock(NOON + LEASE + 1)
+    other = SqliteLedger(str(tmp_path / "ledger.db"), clock=later, durability="fast", timeout=20.0)
+    again = reservation(ledger, transaction_id="t")
+    answers = ledger.together([(ended, settlement(), False), again])
+    assert [type(answer) for answer in answers] == [bool, TransactionConflict]
+    theirs = reserved(other, started_ns=NOON + LEASE)
+    reserved(ledger)
+    other.settle(theirs, settlement())
+    other.close()
+    assert ledger.check() == []
     ledger.close()
 
 

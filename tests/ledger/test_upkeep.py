@@ -8,14 +8,26 @@ import stat
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from farthing.errors import LedgerCorrupt, LedgerError, TransactionConflict
-from farthing.ledger import Ledger, open_ledger
+from farthing.ledger import Ledger, open_ledger, standing
 from farthing.ledger.booking import DAY
 from farthing.records import Budget
-from ledger.making import NOON, USD, Clock, attached_bound, entry, opened, reserved, settlement, with_budget
+from ledger.making import (
+    NOON,
+    USD,
+    Clock,
+    attached_bound,
+    entry,
+    opened,
+    reserved,
+    settlement,
+    standing_bound,
+    with_budget,
+)
 
 TODAY = NOON // DAY
 
@@ -127,6 +139,27 @@ def test_pruning_keeps_sums_windows_and_keys(path: Path, where: str) -> None:
     some(ledger, 1, 0, total)
     assert ledger.check() == []
     ledger.close()
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["", "control"])
+@pytest.mark.parametrize("period", ["total", "month"])
+@pytest.mark.parametrize("changed", [{"mode": "soft"}, {"timezone": "Asia/Kolkata"}])
+def test_a_redefined_budget_does_not_forget_what_pruned_calls_have_spent(
+    ledger: Ledger, changed: dict[str, Any], period: Any, guarded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not guarded:
+        monkeypatch.setattr(standing, "_pruned", lambda *_: {})
+    budget = Budget("all", 100, period, per="account")
+    ledger.set_budget(budget, origin="code")
+    some(ledger, 3, 3, standing_bound(budget, "acme"))
+    [before] = ledger.windows()
+    assert ledger.prune(TODAY) == 3
+    for one in (changed, {}):  # there and back again, at one instant
+        ledger.set_budget(Budget("all", 100, period, per="account", **one), origin="code")
+        found = [(window.key, window.spent, window.cost) for window in ledger.windows(at_ns=NOON)]
+        assert found == ([(before.key, before.spent, before.cost)] if guarded else [])
+    ledger.set_budget(Budget("all", 100, period, per="account", model="other"), origin="code")
+    assert ledger.windows(at_ns=NOON) == []  # it counts other calls
 
 
 def test_what_still_runs_is_not_pruned(path: Path) -> None:

@@ -29,7 +29,12 @@ def again(engine: Engine, call: Call) -> Generator[Reservation | Reload, Grant |
     asked = call.hold.reservation
     if call.hold.grant is not None and asked.bounds:
         wanted = dataclasses.replace(
-            asked, id=engine.ids(), lo=call.hold.held, hi=call.hold.held, started_ns=engine.clock.time_ns()
+            asked,
+            id=engine.ids(),
+            lo=call.hold.held,
+            hi=call.hold.held,
+            started_ns=engine.clock.time_ns(),
+            topped=call.hold.grant.call,
         )
         try:
             answer = yield wanted

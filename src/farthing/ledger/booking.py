@@ -13,11 +13,12 @@ from dataclasses import replace
 from typing import Any, Final
 
 from farthing.errors import TransactionConflict
-from farthing.ledger import sql
+from farthing.ledger import sql, topped
 from farthing.ledger.codes import (
     CONTEXT,
     CORRECTED,
     COST_SOURCE,
+    LOST,
     OPERATION,
     OUTCOME,
     USAGE_SOURCE,
@@ -31,6 +32,7 @@ from farthing.ledger.names import ACCOUNT, MODEL, PROVIDER, TIER, Names
 from farthing.ledger.store import Entry, Grant, Reservation, Settlement
 from farthing.ledger.summing import SUMMED, add_sums, sums_of
 from farthing.ledger.windows import Windows
+from farthing.money import MAX_CALL
 from farthing.records import Usage
 
 __all__ = [
@@ -140,6 +142,8 @@ def insert(
         return None
     if len(windows) > 1:
         conn.executemany(sql.INSERT_LINE, [(seq, window) for window in windows])
+    if want.topped is not None:
+        topped.add(conn, seq, want.topped)
     return seq
 
 
@@ -262,10 +266,7 @@ def release(conn: sqlite3.Connection, grant: Grant) -> bool:
     old = conn.execute(_STANDS, (grant.call, grant.reservation.id)).fetchone()
     if old is None or old[0] != PENDING:
         return False
-    for window, _ in conn.execute(_LINES, (grant.call,)).fetchall():
-        conn.execute(sql.BOOK_WINDOW, (old[14], 0, 0, window))
-    conn.execute("DELETE FROM more_line WHERE call = ?", (grant.call,))
-    conn.execute("DELETE FROM call WHERE seq = ?", (grant.call,))
+    topped.take_back(conn, grant.call, old[14])
     return True
 
 
@@ -300,14 +301,27 @@ def expire(conn: sqlite3.Connection, now: int, most: int) -> int:
 
 
 def _expire(conn: sqlite3.Connection, now: int, dead: Sequence[tuple[Any, ...]]) -> None:
-    """The prompt as cost, the whole hold as counted."""
+    """The prompt as cost, the whole hold as counted; both for each of its attempts."""
+    running = {row[0] for row in dead}
     for seq, call_id, attempts, provider, model, tier, tokens, expected, held in dead:
-        source = COST_SOURCE["unpriced" if expected is None else "priced"]
+        old = conn.execute(_STANDS, (seq, call_id)).fetchone()
+        if old is None:  # a further hold of one before it
+            continue
+        whole = topped.topped(conn, seq)
+        if whole is not None:
+            if whole not in running:  # it has ended, and says what this attempt cost
+                topped.take_back(conn, seq, held)
+            continue
+        more = topped.gathered(conn, seq)
+        cost = None if expected is None else expected + sum(each or 0 for _, each in more)
+        counted = min(held + sum(each for each, _ in more), MAX_CALL)
+        source = COST_SOURCE["unpriced" if cost is None else "priced"]
         ending = (
-            EXPIRED, OUTCOME["expired"], now, None, provider, model, tier, attempts, tokens, None, None, None,
-            None, _ESTIMATED, expected, held, source, None, None, None, None, None, None, 0, None, None,
+            EXPIRED, OUTCOME["expired"], now, None, provider, model, tier, attempts + len(more), tokens, None,
+            None, None, None, _ESTIMATED, cost, counted, source, None, None, None, None, None, None,
+            LOST if more else 0, topped.units_of(more), None,
         )  # fmt: skip
-        _rebook(conn, seq, conn.execute(_STANDS, (seq, call_id)).fetchone(), ending)
+        _rebook(conn, seq, old, ending)
 
 
 _KNOWN: Final = """SELECT id, digest FROM call WHERE account = ?1 AND transaction_id = ?2
@@ -366,6 +380,9 @@ def give_up(conn: sqlite3.Connection, seq: int, call_id: str, now: int) -> None:
     """Void a call that nobody will ever settle, if it is there and pending."""
     old = conn.execute(_STANDS, (seq, call_id)).fetchone()
     if old is None or old[0] != PENDING:
+        return
+    if topped.topped(conn, seq) is not None:  # the call itself has another row
+        topped.take_back(conn, seq, old[14])
         return
     ending = (
         VOIDED, _ERROR, now, None, old[6], old[7], None, 1, None, None, None, None, None,

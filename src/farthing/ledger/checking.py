@@ -45,6 +45,9 @@ WHERE c.state = 0 AND c.owner IS NULL AND j.until IS NULL"""
 
 _NO_CALL: Final = "SELECT j.call FROM job AS j LEFT JOIN call AS c ON c.seq = j.call WHERE c.seq IS NULL"
 
+_FURTHER: Final = """SELECT t.call FROM top_up AS t LEFT JOIN call AS c ON c.seq = t.call
+WHERE c.seq IS NULL OR c.state <> 0"""
+
 _UNHEARD_OF: Final = """SELECT k.call FROM correction AS k LEFT JOIN call AS c ON c.seq = k.call
 WHERE c.seq IS NULL"""
 
@@ -112,6 +115,10 @@ def check(conn: sqlite3.Connection) -> list[str]:
     faults += [
         f"A job waits for call {call}, which is not there."
         for (call,) in conn.execute(_NO_CALL).fetchmany(_MOST)
+    ]
+    faults += [
+        f"A further attempt is on row {call}, which is not there or has ended."
+        for (call,) in conn.execute(_FURTHER).fetchmany(_MOST)
     ]
     faults += [
         f"A correction is of call {call}, which is not there."

@@ -35,6 +35,8 @@ __all__ = [
     "COST_SOURCE",
     "COST_SOURCES",
     "LOST",
+    "LOST_NANO",
+    "LOST_TRIES",
     "MULTIPLIER",
     "OPERATION",
     "OUTCOME",
@@ -69,6 +71,10 @@ CORRECTED: Final = _FLAG["corrected"]
 
 LOST: Final = _FLAG["lost_attempts"]
 """The bit of rows whose cost holds an estimate, for attempts before the one that stated its usage."""
+
+LOST_TRIES: Final = "lost_attempts"
+LOST_NANO: Final = "lost_attempts_nano"
+"""The units of such a row that say how many they were, and their estimate."""
 
 REPRICED: Final = _FLAG["repriced"]
 MULTIPLIER: Final = _FLAG["multiplier"]

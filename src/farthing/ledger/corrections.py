@@ -31,6 +31,7 @@ from farthing.ledger.codes import (
     usage_from,
 )
 from farthing.ledger.connection import Connections
+from farthing.ledger.faults import sure
 from farthing.ledger.ids import find
 from farthing.ledger.keys import DAY, bound, started_ns
 from farthing.ledger.names import Names
@@ -151,7 +152,7 @@ class Corrections:
         changed: list[bool] = []
         while len(changed) < len(wanted):
             chunk = wanted[len(changed) : len(changed) + _MOST]
-            upward = any(want.counted > want.was.counted for want in chunk)
+            upward = any(_is_upward(want) for want in chunk)
             changed += self._write(self._reprice, chunk, full=upward)
         return changed
 
@@ -227,7 +228,7 @@ class _Books:
     """What windows and totals by day change by, once for all the calls of a commit."""
 
     def __init__(self, conn: sqlite3.Connection) -> None:
-        self._summed: int = conn.execute(SUMMED).fetchone()[0]
+        self._summed: int = sure(conn, SUMMED)[0]
         self._windows: dict[int, tuple[int, int]] = {}
         self._days: dict[tuple[int, ...], tuple[int, ...]] = {}
 
@@ -288,6 +289,11 @@ def _repriced(old: _Row, want: Repricing, price: int | None) -> _Row:
         overrun=_overrun(old, want.cost),
         flags=kept | flag_bits(want.rates.flags) | REPRICED,
     )
+
+
+def _is_upward(want: Repricing) -> bool:
+    """Whether a window may be charged more: what is counted, or, under `expected`, the cost."""
+    return want.counted > want.was.counted or (want.cost or 0) > (want.was.cost or 0)
 
 
 def _overrun(old: _Row, cost: int | None) -> int | None:

@@ -117,6 +117,7 @@ class Group:
             and batch.first <= base - _SECOND
             and base + _SECOND <= batch.last
             and not owner.may_have(want.id)
+            and want.topped is None
         ):
             taken = holding.known_places(self._windows, want)
             held = None if taken is None else batch.hold(want.lo, want.hi, taken)
@@ -168,6 +169,7 @@ class Group:
             self._void_orphans(conn)
         answers: list[_Answer | BaseException] = []
         for write in writes:
+            owner = self._owner.id
             conn.execute("SAVEPOINT one")
             try:
                 if isinstance(write, Reservation):
@@ -185,6 +187,7 @@ class Group:
             if not stands:
                 conn.execute("ROLLBACK TO one")
                 self._forget()
+                self._owner.id = owner  # not one that began in it: another process may be given that number
             conn.execute("RELEASE one")
         return answers
 

@@ -13,13 +13,14 @@ from typing import Final
 from farthing.ledger.codes import clean
 from farthing.ledger.keys import bound
 
-__all__ = ["find"]
+__all__ = ["find", "find_begun"]
 
 _RECORDED: Final = "SELECT seq FROM call WHERE id = ? AND owner IS NULL"
 _NEAR: Final = "SELECT seq FROM call WHERE id = ? AND seq >= ? AND seq < ?"
 _ALL: Final = "SELECT seq FROM call WHERE id = ? ORDER BY seq DESC LIMIT 1"
 
 _MILLISECOND: Final = 10**6
+_SECOND: Final = 1_000 * _MILLISECOND
 _AROUND: Final = (50 * _MILLISECOND, 60_000 * _MILLISECOND)
 """Nanoseconds to either side, tried in turn: at once, and after a wait for money or a busy machine."""
 
@@ -33,6 +34,14 @@ def find(conn: sqlite3.Connection, call_id: str) -> int | None:
         for around in _AROUND:
             row = row or conn.execute(_NEAR, (text, bound(made - around), bound(made + around))).fetchone()
     row = row or conn.execute(_ALL, (text,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def find_begun(conn: sqlite3.Connection, call_id: str, started_ns: int) -> int | None:
+    """As `find`, for a call that began at this instant: of one that is not there only its second is read."""
+    text = clean(call_id)
+    near = (text, bound(started_ns - _SECOND), bound(started_ns + _SECOND))
+    row = conn.execute(_RECORDED, (text,)).fetchone() or conn.execute(_NEAR, near).fetchone()
     return None if row is None else int(row[0])
 
 

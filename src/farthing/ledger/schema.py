@@ -16,8 +16,9 @@ what the row says (held, then counted or cost). Both rollups are rows of `day_su
 written by a call of certain cost that has neither a run nor a transaction_id: calls are found by their keys
 (see `keys` and `ids`), the open ones of an owner between its `first_seq` and `last_seq`. A call that waits
 for the result of a job has no owner: its row of `job` says what the provider calls the job, and until when it
-waits (NULL once that is past, or where the call had ended before). A row that is changed after its end keeps
-what it said in `correction`.
+waits (NULL once that is past, or where the call had ended before). What is held for a further attempt of a
+call is a pending row, of which `top_up` says whose it is (see `topped`). A row that is changed after its end
+keeps what it said in `correction`.
 
 Calls of days before `pruned_before` of `meta` may be deleted: their sums by day stay, `pruned_window` has
 what they spent in their windows, and `pruned_key` their transaction_ids.
@@ -169,6 +170,8 @@ TABLES: Final[tuple[str, ...]] = (
   until INTEGER, notes TEXT NOT NULL) STRICT""",
     "CREATE INDEX job_id ON job (id, kind, address)",
     "CREATE INDEX job_until ON job (until) WHERE until IS NOT NULL",
+    "CREATE TABLE top_up (call INTEGER PRIMARY KEY, topped INTEGER NOT NULL) STRICT",
+    "CREATE INDEX top_up_topped ON top_up (topped)",
     """CREATE TABLE correction (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   call INTEGER NOT NULL,

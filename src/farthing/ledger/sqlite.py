@@ -308,6 +308,7 @@ class SqliteLedger(Group, Jobs, Prices, Corrections, TakingIn, Upkeep):
         return booking.expire(conn, now, _BATCH)
 
     def _renew(self, conn: sqlite3.Connection, now: int) -> None:
+        self._void_orphans(conn)  # nobody else does where nothing is called any more
         self._owner.renew(conn, now)  # which may be another since the connection was opened for this write
 
     def _change(self, conn: sqlite3.Connection, change: Callable[[sqlite3.Connection, int], bool]) -> bool:
@@ -353,12 +354,12 @@ class SqliteLedger(Group, Jobs, Prices, Corrections, TakingIn, Upkeep):
         """What was written is taken back: what is remembered of it is not there."""
         self._names.forget()
         self._windows.forget()
+        self._orphans.extend(self._voiding)
+        self._voiding.clear()
 
     def _on_rollback(self) -> None:
         self._forget()
         self.outbox.forget()
-        self._orphans.extend(self._voiding)
-        self._voiding.clear()
         self._owner.forget()
 
     def _farewell(self, conn: sqlite3.Connection) -> None:

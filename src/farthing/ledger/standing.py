@@ -14,13 +14,16 @@ from farthing.ledger.keys import key_at, started_ns
 from farthing.ledger.seeding import Dims, seed
 from farthing.ledger.store import Origin, StandingBudget
 from farthing.ledger.windows import between
-from farthing.limits import window_at
+from farthing.limits import Window, window_at
 from farthing.money import usd
 from farthing.records import Budget
 
 __all__ = ["Standing", "redefine", "release", "remove", "write"]
 
 _DECLARED: Final = ("code", "config")
+
+_PINS: Final = {"code": 1, "config": 2}
+"""What `pinned` says of a budget that was set at run time: whose declaration it is released to; else 0."""
 
 _NOT_COUNTED: Final = ("limit", "alerts", "fallback", "wait")
 """What may change without changing which calls a window counts, and at what amount."""
@@ -33,6 +36,18 @@ WHERE attached = 0 AND name = ?"""
 
 _ALL: Final = """SELECT b.rules, b.origin, b.pinned FROM budget AS b
 WHERE b.attached = 0 AND b.removed IS NULL ORDER BY b.id"""
+
+
+_SELECTING: Final = ("period", "anchor", "per", "account", "context", "provider", "model", "tags")
+
+_DAY: Final = 86_400 * 10**9
+
+_PRUNED: Final = """SELECT w.key, p.spent, p.cost FROM budget_window AS w
+JOIN pruned_window AS p ON p.budget_window = w.id WHERE w.budget = ? AND w.ends = ? AND w.starts >= ?"""
+
+_ADD: Final = "UPDATE budget_window SET spent = spent + ?, cost = cost + ? WHERE id = ?"
+
+_KEEP_PRUNED: Final = "INSERT INTO pruned_window (budget_window, spent, cost) VALUES (?, ?, ?)"
 
 
 @dataclass(slots=True)
@@ -76,11 +91,11 @@ def write(conn: sqlite3.Connection, budget: Budget, origin: Origin, now: int) ->
             return False
         if stored_origin in {"cli", "http"}:
             # Its limit was set at run time: that stands until it is released.
-            pinned, origin = 1, stored_origin
+            pinned, origin = _PINS[origin], stored_origin
             budget = _with_limit(budget, budget_from_json(rules))
         declared = wanted
     else:
-        pinned = int(declared is not None)
+        pinned = 0 if declared is None else pinned or _PINS[stored_origin]
         if removed is None and rules == wanted and stored_origin == origin and pinned == row[3]:
             return False
     conn.execute(
@@ -96,9 +111,12 @@ def release(conn: sqlite3.Connection, name: str, now: int) -> bool:
     row = conn.execute(_FIND, (clean(name),)).fetchone()
     if row is None or row[5] is not None or not row[3] or row[4] is None:
         return False
-    number, rules, _, _, declared, _ = row
+    number, rules, _, pinned, declared, _ = row
     budget = budget_from_json(declared)
-    conn.execute("UPDATE budget SET rules = ?, origin = 'code', pinned = 0 WHERE id = ?", (declared, number))
+    origin = _DECLARED[pinned - 1]
+    conn.execute(
+        "UPDATE budget SET rules = ?, origin = ?, pinned = 0 WHERE id = ?", (declared, origin, number)
+    )
     _apply(conn, number, budget, budget_from_json(rules), now)
     return _changed(conn)
 
@@ -123,7 +141,7 @@ def _apply(conn: sqlite3.Connection, number: int, budget: Budget, old: Budget | 
         return
     _close(conn, number, now)
     conn.execute("UPDATE budget SET since = ? WHERE id = ?", (now, number))
-    _open(conn, number, budget, now)
+    _open(conn, number, budget, now, old)
 
 
 def redefine(conn: sqlite3.Connection, number: int, budget: Budget, now: int) -> None:
@@ -164,6 +182,7 @@ def _close(conn: sqlite3.Connection, number: int, now: int) -> None:
             (key_at(now), *window),
         )
         conn.execute("DELETE FROM more_line WHERE budget_window = ?", window)
+        conn.execute("DELETE FROM pruned_window WHERE budget_window = ?", window)
         conn.execute("DELETE FROM budget_window WHERE id = ?", window)
     conn.execute(
         "UPDATE budget_window SET ends = ? WHERE budget = ? AND (ends IS NULL OR ends > ?)",
@@ -171,18 +190,22 @@ def _close(conn: sqlite3.Connection, number: int, now: int) -> None:
     )
 
 
-def _open(conn: sqlite3.Connection, number: int, budget: Budget, now: int) -> None:
+def _open(conn: sqlite3.Connection, number: int, budget: Budget, now: int, old: Budget | None = None) -> None:
     """Make the windows of now, one for each key that calls of the period have, with those calls in them.
 
     The period counts from its own beginning, also where the window can only begin after the one that it
-    replaces: otherwise a changed time zone would forget what was spent.
+    replaces: otherwise a changed time zone would forget what was spent. So it would with the calls that have
+    been pruned, where those of the `old` budget are the same.
     """
     if budget.period == "run":
         return
     period = window_at(budget, now)
     dims = Dims.read(conn, 0 if period.ends_ns is None else period.starts_ns, period.ends_ns)
+    pruned: dict[str, tuple[int, int]] = {}
+    if old is not None and _selected(old) == _selected(budget):
+        pruned = _pruned(conn, number, period, now)
     windows: dict[str, int] = {}
-    for key in dims.keys(budget):
+    for key in dict.fromkeys((*dims.keys(budget), *pruned)):
         starts, ends = between(conn, number, key, period, now)
         if period.ends_ns is None:
             starts = _earliest(conn, number, key, now)
@@ -195,6 +218,21 @@ def _open(conn: sqlite3.Connection, number: int, budget: Budget, now: int) -> No
         windows[key] = made
     if windows:
         seed(conn, budget, windows, dims)
+    for key, (spent, cost) in pruned.items():
+        conn.execute(_ADD, (spent, cost, windows[key]))
+        conn.execute(_KEEP_PRUNED, (windows[key], spent, cost))
+
+
+def _selected(budget: Budget) -> tuple[Any, ...]:
+    """Which calls a budget counts, and in which periods, give or take a time zone."""
+    fields = budget.to_dict()
+    return tuple(fields[name] for name in _SELECTING)
+
+
+def _pruned(conn: sqlite3.Connection, number: int, period: Window, now: int) -> dict[str, tuple[int, int]]:
+    """By key, what pruned calls have spent, and cost, in the windows of this period that now have ended."""
+    since = -_BEFORE_ALL if period.ends_ns is None else period.starts_ns - _DAY
+    return {key: (spent, cost) for key, spent, cost in conn.execute(_PRUNED, (number, now, since))}
 
 
 def _earliest(conn: sqlite3.Connection, number: int, key: str, now: int) -> int:

@@ -98,6 +98,7 @@ class Reservation:
         bounds: every budget that binds it, standing and attached.
         model: canonical name of the requested model, whose `rates` it is expected to be priced with.
         input_tokens: expected; `counted_input` the same if all of it shows, to be compared with the bill.
+        topped: the ledger's key of the call of which this is a further attempt (see `topped`).
     """
 
     id: str
@@ -122,6 +123,7 @@ class Reservation:
     fallback_from: str | None = None
     flags: Sequence[str] = ()
     counted_input: int | None = None
+    topped: int | None = None
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from farthing.ledger.codes import CORRECTED, COST_SOURCE, LOST, USAGE_SOURCE
+from farthing.ledger.faults import sure
 from farthing.ledger.keys import DAY
 from farthing.log import say_once
 from farthing.records import OUTCOMES
@@ -102,7 +103,7 @@ def add_sums(conn: sqlite3.Connection, key: Sequence[int], sums: Sums) -> None:
 
 def add_up(conn: sqlite3.Connection, before: int) -> None:
     """Add the finished calls up to a key."""
-    if before > conn.execute(SUMMED).fetchone()[0]:
+    if before > sure(conn, SUMMED)[0]:
         for statement in _ADD_UP:
             conn.execute(statement, (before,))
         conn.execute(_MOVE, (before,))

@@ -12,7 +12,8 @@ from farthing.ledger import booking
 from farthing.ledger.connection import Connections
 from farthing.ledger.faults import sure
 from farthing.ledger.group import concerns_all
-from farthing.ledger.ids import find
+from farthing.ledger.ids import find_begun
+from farthing.ledger.keys import DAY
 from farthing.ledger.names import Names
 from farthing.ledger.owner import Owner
 from farthing.ledger.spilled import Spilled, flagged
@@ -24,6 +25,8 @@ __all__ = ["TakingIn"]
 _T = TypeVar("_T")
 
 _VOIDED: Final = f"SELECT 1 FROM call WHERE seq = ? AND owner IS NOT NULL AND state = {booking.VOIDED}"  # noqa: S608  a constant
+
+_PRUNED: Final = f"SELECT 1 FROM meta WHERE key = 'pruned_before' AND number > ? / {DAY}"  # noqa: S608  a constant
 
 _LEDGER_ID: Final = "SELECT text FROM meta WHERE key = 'ledger_id'"
 
@@ -84,8 +87,10 @@ class TakingIn:
             booking.release(conn, Grant(key, replace(spilled.reservation, id=call_id), 0))
         end = spilled.end or _expired(spilled, now)
         end = replace(end, flags=[*end.flags, *spilled.reservation.flags])
-        row = find(conn, spilled.reservation.id)
+        row = find_begun(conn, spilled.reservation.id, spilled.reservation.started_ns)
         if row is None:
+            if spilled.call is not None and conn.execute(_PRUNED, (spilled.call,)).fetchone():
+                return False  # booked as expired, and pruned since
             if spilled.void:
                 end = booking.voided(end)
             return self._record(conn, Entry(reservation=spilled.reservation, settlement=end, digest=b""))[1]

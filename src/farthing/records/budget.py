@@ -118,7 +118,7 @@ class Budget(Shown):
         put(self, "mode", _one_of(mode, ("hard", "soft"), "mode"))
         put(self, "alerts", _checked_alerts(alerts))
         if wait is not None and (
-            isinstance(wait, bool) or not isinstance(wait, (int, float)) or not wait >= 0
+            isinstance(wait, bool) or not isinstance(wait, (int, float)) or not 0 <= wait < 1e9
         ):
             raise InvalidBudget(f"wait must be seconds from 0 on, or None; got {wait!r}")
         put(self, "wait", None if wait is None else float(wait))
