@@ -11,6 +11,7 @@ from typing import Any
 
 from openai import AsyncOpenAI, OpenAI
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from farthing import money
@@ -23,6 +24,9 @@ __all__ = ["run"]
 
 THREADS = 50
 AFFORDED = 5
+
+_WIDEST = 1_000
+"""Columns of a terminal that any table fits into."""
 
 _QUESTION: Any = [{"role": "user", "content": "Summarise this. " + "It was a dark and stormy night. " * 132}]
 """About 1,200 tokens, so that the canned usage of the provider fits the prompt."""
@@ -123,17 +127,23 @@ def _burst(out: Console, meter: Meter, provider: FakeProvider) -> None:
         refusals: list[InsufficientCredits] = []
 
         def ask() -> None:
-            start.wait()
             try:
+                start.wait()
                 answer = client.chat.completions.create(model="gpt-4o", messages=_QUESTION, max_tokens=300)
                 served.append(meter.receipt(answer))
             except InsufficientCredits as refusal:
                 refusals.append(refusal)
                 refused.release()
+            except threading.BrokenBarrierError:  # Ctrl-C before all were there
+                pass
+
+        def let_go() -> None:
+            start.abort()
+            provider.release()
 
         provider.clear()
         provider.hold()
-        _all_at_once(ask, lambda: [refused.acquire() for _ in range(THREADS - AFFORDED)], provider.release)
+        _all_at_once(ask, lambda: [refused.acquire() for _ in range(THREADS - AFFORDED)], let_go)
     spent = sum(money.parse_usd(receipt.cost) for receipt in served)
     out.print(
         f"\n{THREADS} threads ask at once, with a budget of ${limit} that affords {AFFORDED}: "
@@ -144,14 +154,19 @@ def _burst(out: Console, meter: Meter, provider: FakeProvider) -> None:
     out.print(f"  InsufficientCredits: {refusals[0]}", soft_wrap=True, markup=False)
 
 
-def _all_at_once(ask: Callable[[], None], wait: Callable[[], Any], release: Callable[[], None]) -> None:
+def _all_at_once(ask: Callable[[], None], wait: Callable[[], Any], let_go: Callable[[], None]) -> None:
+    """Also after Ctrl-C no thread is left behind, to find its client closed."""
     threads = [threading.Thread(target=ask) for _ in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    wait()
-    release()
-    for thread in threads:
-        thread.join()
+    started: list[threading.Thread] = []
+    try:
+        for thread in threads:
+            thread.start()
+            started.append(thread)
+        wait()
+    finally:
+        let_go()
+        for thread in started:
+            thread.join()
 
 
 def _report(out: Console, meter: Meter) -> None:
@@ -168,6 +183,8 @@ def _report(out: Console, meter: Meter) -> None:
             money.show(row.cost),
             str(row.estimated or ""),
         )
+    wanted = Measurement.get(out, out.options.update(width=_WIDEST), table).maximum
+    out.width = max(out.width, wanted)  # a narrow terminal breaks lines itself: no amount is cut
     out.print(table)
 
 

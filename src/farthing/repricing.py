@@ -15,9 +15,10 @@ from fnmatch import fnmatchcase
 
 from farthing import money, pricing
 from farthing.catalog import Catalog
-from farthing.engine.lost import NANO, TRIES, added
+from farthing.engine.lost import added
 from farthing.ledger import Ledger
 from farthing.ledger.amending import Finished, Repricing
+from farthing.ledger.codes import LOST_NANO, LOST_TRIES
 from farthing.quote import billed, region_of
 from farthing.records import CostSource, Rates, Usage
 from farthing.records.shown import Shown
@@ -182,7 +183,7 @@ def _verdict(row: Finished, catalog: Catalog, which: Which) -> Repricing | str |
         return CORRECTED
     if row.cost_source == "reported" and not which.reported:
         return REPORTED
-    if (row.usage_source == "estimated" or TRIES in row.units) and not which.estimated:
+    if (row.usage_source == "estimated" or LOST_TRIES in row.units) and not which.estimated:
         return ESTIMATED
     reading = _reading(row)
     if not isinstance(reading, Reading):
@@ -228,7 +229,7 @@ def _reading(row: Finished) -> Reading | str | None:
     usage = row.usage
     if usage is None:
         return None
-    units = {name: count for name, count in row.units.items() if name not in {TRIES, NANO}} or None
+    units = {name: count for name, count in row.units.items() if name not in {LOST_TRIES, LOST_NANO}} or None
     for key, flavour in _STEPS:
         if row.raw is not None and f'"{key}":[' in row.raw:
             return _in_steps(row.raw, usage, units, flavour)
@@ -276,19 +277,19 @@ def _billed(
         cost = pricing.prompt(usage.input_tokens or 0, rates)  # which is all that was booked for it
         return cost, "unpriced" if cost is None else "priced"
     cost, source, _ = billed(reading, rates, rates_of)
-    if cost is None or TRIES not in row.units:
+    if cost is None or LOST_TRIES not in row.units:
         return cost, source
     whole = cost + added(row.units)
     if whole > money.MAX_CALL:  # as at its end: see `Call`
         return None, "unpriced"
-    return whole, source if NANO in row.units else "partial"
+    return whole, source if LOST_NANO in row.units else "partial"
 
 
 def _counted(row: Finished, cost: int, source: CostSource) -> int:
     """What budgets are charged: as at the end of the call, but for an uncertain one no less than before."""
     if row.outcome != "complete":
         return max(row.counted, cost)
-    lost = int(row.units.get(TRIES, 0)) * row.held
+    lost = int(row.units.get(LOST_TRIES, 0)) * row.held
     alone = cost - added(row.units)
     return (max(row.held, alone) if source == "partial" else alone) + lost
 

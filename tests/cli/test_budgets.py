@@ -158,6 +158,14 @@ def test_budgets_are_listed_with_where_they_stand(ledger_path, book):
     assert max(map(len, lines)) <= 80
 
 
+def test_days_that_begin_elsewhere_are_shown_with_where_and_in_which_zone_they_end(ledger_path):
+    farthing("budget", "set", "b", "5/day", "--timezone", "Asia/Tokyo", "--ledger", ledger_path)
+    lines = at_terminal("budget", "list", "--ledger", ledger_path).out.splitlines()
+    assert lines[2].startswith("b (Asia/Tokyo) ")
+    assert lines[2].rstrip().endswith(" 15:00")
+    assert lines[3] == "Instants are in UTC."
+
+
 def test_no_budgets_is_an_empty_list_and_a_word_on_how_to_make_one(ledger):
     assert within("budget", "list", "--ledger", ledger).json == []
     assert (

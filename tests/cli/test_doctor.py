@@ -115,6 +115,37 @@ def test_settings_that_cannot_be_read_do_not_hide_the_rest(tmp_path):
     assert "farthing" in ended.json["versions"]
 
 
+@pytest.mark.parametrize(
+    ("file", "fault"),
+    [
+        ('[budgets]\nhouse = "5/fortnight"', "farthing.toml: budgets.house: '5/fortnight' is not understood"),
+        ('[budgets.house]\nlimit = 5\nmode = "firm"', "farthing.toml: budgets.house: mode must be one of"),
+        ('budgets = ["$5/day"]', "farthing.toml: budgets: the budgets of a file are tables"),
+        ('budget = "5/fortnight"', "farthing.toml: budget: '5/fortnight' is not understood"),
+        ('enabled = "no"', "enabled must be True or False; got 'no'"),
+        ('on_tight = "squeeze"', "on_tight must be one of cap, refuse"),
+    ],
+)
+def test_settings_that_a_program_would_not_start_with_are_faults_with_and_without_a_ledger(
+    tmp_path, ledger_path, ledger, file, fault
+):
+    (tmp_path / "farthing.toml").write_text(file)
+    for where in (ledger, tmp_path / "none.db"):
+        ended = farthing("doctor", "--ledger", where, cwd=tmp_path)
+        assert ended.status == 1
+        assert fault in told(ended)
+        assert len(ended.json["faults"]) == 1
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_budgets_that_a_program_can_declare_are_no_fault(tmp_path, ledger):
+    (tmp_path / "farthing.toml").write_text(
+        'budget = "$50/month"\n[budgets]\nhouse = "$200/month"\n[budgets.shift]\nlimit = 5\nperiod = "36h"\n'
+    )
+    ended = farthing("doctor", "--ledger", ledger, cwd=tmp_path)
+    assert (ended.status, ended.json["faults"]) == (0, [])
+
+
 def test_at_a_terminal_it_fits_80_columns(ledger):
     shown = at_terminal("doctor", "--ledger", ledger).out
     assert max(map(len, shown.splitlines())) <= 80

@@ -93,6 +93,7 @@ def test_the_version_is_that_of_the_package():
         (["report", "--since", "2026-11-21T08:00"], "'2026-11-21T08:00' has no time zone"),
         (["calls", "--limit", "0"], "0 is not in the range"),
         (["calls", "--limit", "x"], "'x' is not a valid integer"),
+        (["report", "--ledger", ""], "Invalid value for '--ledger': it names no file"),
         (["prices", "set"], "Missing argument 'MODEL'"),
         (["prices", "show", "gpt-4o", "--at", "now"], "'now' is no date"),
     ],
@@ -255,8 +256,9 @@ def test_help_loads_neither_ledger_nor_prices():
 
 
 def test_the_demo_shows_itself_and_leaves_a_ledger_that_adds_up(ledger_path):
-    ended = at_terminal("demo", "--ledger", ledger_path)
+    ended = at_terminal("demo", "--ledger", ledger_path, columns=40)
     assert ended.status == 0, ended.out
+    assert "$0.0261125" in ended.out  # whole, however narrow the terminal
     assert farthing("doctor", "--check", "--ledger", ledger_path).status == 0
 
 

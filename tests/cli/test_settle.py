@@ -34,6 +34,7 @@ def test_without_an_id_it_lists_what_is_uncertain_and_whom_to_ask(ledger_path, u
     assert (ended.json[0]["id"], ended.json[0]["countedUsd"]) == (uncertain, Decimal("0.0035"))
     shown = at_terminal("calls", "settle", "--ledger", ledger_path).out
     assert uncertain in shown
+    assert " ~$0.0025 " in shown  # an estimate
     assert "`farthing calls settle ID --cost USD`" in shown
     assert "then `farthing reprice` books it." in " ".join(shown.split())
 
@@ -109,3 +110,4 @@ def test_a_lower_bound_is_marked_wherever_it_is_shown(ledger_path):
     )
     assert within("report", "--ledger", ledger_path).json[0]["partialCalls"] == 1
     assert ">= $0.002" in at_terminal("calls", "--ledger", ledger_path).out
+    assert ">= $0.002" in at_terminal("calls", "settle", "--ledger", ledger_path).out

@@ -26,6 +26,12 @@ def test_a_backup_can_be_asked_as_the_ledger_can(ledger, tmp_path):
     assert "already" in told(again)
 
 
+def test_a_backup_into_a_folder_that_is_not_there_says_so(ledger, tmp_path):
+    ended = farthing("backup", tmp_path / "nowhere" / "copy.db", "--ledger", ledger)
+    assert ended.status == 1
+    assert told(ended).endswith("copy.db: there is no such folder")
+
+
 def test_pruning_keeps_the_sums_and_tells_how_many_calls_went(ledger):
     before = within("report", "--by", "model", "--ledger", ledger).json
     ended = within("prune", "--before", "2026-11-21", "--ledger", ledger)

@@ -30,6 +30,13 @@ def test_an_estimate_without_a_cap_is_held_at_the_largest_output_of_the_model(me
     assert meter.estimate(model="gpt-4o", messages=HI).max_output_tokens == 16_384
 
 
+def test_input_that_is_not_shown_is_at_most_the_context_window(meter):
+    file = [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-1"}}]}]
+    found = meter.estimate(model="gpt-4o", messages=file, max_output_tokens=100)
+    assert found.input_tokens_upper == 128_000
+    assert found.upper == Decimal(128_000) * Decimal("2.5e-6") + Decimal("0.001")
+
+
 def test_an_embedding_is_estimated_by_its_input_alone(meter):
     found = meter.estimate(model="text-embedding-3-small", input=["one", "two"])
     assert found.max_output_tokens is None

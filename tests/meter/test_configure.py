@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from openai import OpenAI
@@ -65,13 +66,34 @@ def test_the_environment_outranks_a_file_and_configure_outranks_both(tmp_path, m
     assert found["account"].source == "FARTHING_ACCOUNT"
 
 
+@pytest.mark.parametrize("named", [False, True], ids=["found", "named"])
+def test_a_path_in_a_file_is_from_its_folder_wherever_the_program_starts(tmp_path, monkeypatch, named):
+    file = tmp_path / "farthing.toml"
+    file.write_text('ledger = "here/l.db"\nprice_file = "prices.json"\n')
+    below = tmp_path / "deep" / "down"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    if named:
+        monkeypatch.setenv("FARTHING_CONFIG", "../../farthing.toml")
+    found = settings({})
+    assert Path(found["ledger"].value).resolve() == tmp_path / "here" / "l.db"
+    assert Path(found["prices"].value.file).resolve() == tmp_path / "prices.json"
+
+
+@pytest.mark.parametrize("path", [":memory:", "~/l.db", "postgresql://host/name"])
+def test_what_is_no_relative_path_stays_as_it_is(tmp_path, monkeypatch, path):
+    (tmp_path / "farthing.toml").write_text(f'ledger = "{path}"\n')
+    monkeypatch.chdir(tmp_path)
+    assert settings({})["ledger"].value == path
+
+
 def test_a_table_in_pyproject_serves_as_well(tmp_path, monkeypatch):
     (tmp_path / "pyproject.toml").write_text('[tool.farthing]\naccount = "here"\n')
     monkeypatch.chdir(tmp_path)
     assert settings({})["account"].value == "here"
 
 
-@pytest.mark.parametrize("text", ["colour = 1", "ledger = [", "budget = '€5'"])
+@pytest.mark.parametrize("text", ["colour = 1", "ledger = [", "ledger = 5", "budget = '€5'"])
 def test_a_file_that_makes_no_sense_is_told_with_its_name(tmp_path, monkeypatch, text):
     (tmp_path / "farthing.toml").write_text(text)
     monkeypatch.chdir(tmp_path)

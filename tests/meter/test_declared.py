@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -88,6 +89,29 @@ def test_budgets_in_code_stand_in_the_place_of_those_in_the_file() -> None:
     meter = farthing.configure(budgets=[Budget("mine", 1)])
     assert [budget.name for budget in meter.budgets()] == ["default", "mine"]
     assert origins(meter) == {"code", "config"}
+
+
+@pytest.mark.parametrize(
+    ("given", "limit"),
+    [
+        ({"budgets": [Budget("default", 1, "day")]}, 1),
+        ({"budget": "$2/day"}, 2),
+        ({}, 3),
+    ],
+    ids=["code outranks all", "configure outranks the environment", "the environment outranks the file"],
+)
+def test_a_budget_that_is_stated_twice_is_that_of_the_higher_rank_and_written_once(
+    given: dict[str, Any], limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FARTHING_BUDGET", "$3/day")
+    Path("farthing.toml").write_text('ledger = "l.db"\n[budgets]\ndefault = "$4/week"\n', encoding="utf-8")
+    epochs = []
+    for _ in range(2):  # two starts of the program
+        meter = farthing.configure(**given)
+        assert meter.budgets() == [Budget("default", limit, "day")]
+        epochs.append(meter.engine.ledger.standing(fresh=True)[0])
+        farthing.configure(ledger="other.db")
+    assert epochs[0] == epochs[1]
 
 
 @pytest.mark.parametrize(

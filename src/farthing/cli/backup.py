@@ -8,6 +8,7 @@ import click
 
 from farthing.cli.options import asked, output_options
 from farthing.cli.sheet import Column, Field, Sheet, emit
+from farthing.cli.told import Told
 
 __all__ = ["backup"]
 
@@ -20,6 +21,8 @@ def backup(file: Path, ledger: str | None, form: str | None) -> None:
 
     Programs may go on making calls: it is the ledger as it was at one instant, without unused space.
     """
+    if not file.absolute().parent.is_dir():
+        raise Told(f"{file}: there is no such folder")
     with asked(ledger) as meter:
         size = meter.engine.ledger.backup(str(file))
         path = meter.engine.ledger.where

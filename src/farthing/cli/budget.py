@@ -128,18 +128,17 @@ def _sheet(rows: Sequence[BudgetState], title: str = "") -> Sheet:
         columns.insert(3, Column("Held", lambda row: usd(row.held), number=True))
     if any(row.state != "ok" for row in rows):
         columns.insert(-1, Column("", lambda row: "" if row.state == "ok" else row.state))
-    uncertain = any(row.uncertain for row in rows)
-    note = (
-        "~ Some calls have no certain end: they count as the most that they may have cost."
-        if uncertain
-        else ""
-    )
+    notes = []
+    if any(row.uncertain for row in rows):
+        notes.append("~ Some calls have no certain end: they count as the most that they may have cost.")
+    if any(":" in _until(row.resets_at) for row in rows):
+        notes.append("Instants are in UTC.")
     return Sheet(
         fields=_FIELDS,
         columns=columns,
         rows=rows,
         title=title,
-        notes=[note] if note else [],
+        notes=notes,
         empty="No budgets. `farthing budget set NAME '$5/day'` makes one.",
     )
 
@@ -152,6 +151,7 @@ def _name(row: BudgetState) -> str:
         told = [f"{name}={value}" for name, value in _filters(row.budget).items()]
         told += ["soft"] if row.budget.mode == "soft" else []
         told += [f"from {_anchor(row.budget)}"] if row.budget.anchor is not None else []
+        told += [row.budget.timezone] if row.budget.timezone != "UTC" else []
         told += [f"else {row.budget.fallback}"] if row.budget.fallback is not None else []
     key = f" [{row.key}]" if row.key else ""
     binds = f" ({', '.join(told)})" if told else ""

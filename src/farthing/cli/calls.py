@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from farthing.meter.meter import Meter
     from farthing.records import Receipt
 
-__all__ = ["FIELDS", "calls", "history", "sheet_of"]
+__all__ = ["FIELDS", "calls", "history", "sheet_of", "shown_cost"]
 
 _CHANGED: Final = frozenset({"corrected", "repriced"})
 
@@ -109,7 +109,8 @@ def _other_names(meter: Meter, model: str) -> list[str]:
     return [f"There are calls of {', '.join(like[:5])}."] if like else []
 
 
-def _cost(row: Receipt) -> str:
+def shown_cost(row: Receipt) -> str:
+    """With what it is not certain of: ">=" before a lower bound, "~" before an estimate."""
     if row.cost is None or "corrected" in row.flags:
         return usd(row.cost)
     least = ">= " if row.cost_source == "partial" else ""
@@ -131,7 +132,7 @@ _COLUMNS = [
     Column("Model", lambda row: row.model or row.requested_model or "unknown"),
     Column("Input", lambda row: _tokens(row, "input_tokens"), number=True),
     Column("Output", lambda row: _tokens(row, "output_tokens"), number=True),
-    Column("Cost", _cost, number=True),
+    Column("Cost", shown_cost, number=True),
 ]
 
 FIELDS: Final = [

@@ -19,6 +19,7 @@ from farthing.cli.told import Told
 from farthing.errors import FarthingError
 
 if TYPE_CHECKING:
+    from farthing.meter.config import Setting
     from farthing.meter.meter import Meter
 
 __all__ = ["doctor"]
@@ -48,6 +49,7 @@ def doctor(*, check: bool, ledger: str | None, form: str | None) -> None:
     warnings, faults = list(_old_sqlite()), list[str]()
     try:
         facts += _settings(ledger)
+        faults += _refused(ledger)
         if _missing(ledger):
             warnings.append("There is no ledger yet: the first metered call makes it.")
         else:
@@ -56,7 +58,8 @@ def doctor(*, check: bool, ledger: str | None, form: str | None) -> None:
                 warnings += _spilled(meter)
                 faults += meter.engine.ledger.check() if check else ()
     except FarthingError as error:
-        faults.append(str(error))
+        if str(error) not in faults:
+            faults.append(str(error))
     emit(_sheet(facts, warnings, faults, checked=check), form)
     if faults:
         raise Told(f"{faults[0]}{f' ({len(faults) - 1} more)' if len(faults) > 1 else ''}")
@@ -106,6 +109,36 @@ def _settings(ledger: str | None) -> Iterator[_Fact]:
             yield _Fact("settings", name, _masked(name, value), "default")
     for name in sorted(set(found) - set(inspect.signature(Meter).parameters)):
         yield _Fact("settings", name, _masked(name, found[name].value), found[name].source)
+
+
+def _refused(ledger: str | None) -> Iterator[str]:
+    """Settings that a program would not start with; commands that only ask do without some of them."""
+    from farthing.meter.declared import budgets_of, standing  # noqa: PLC0415  help needs none of it
+    from farthing.meter.meter import Meter  # noqa: PLC0415
+
+    found = stated(ledger)
+    try:
+        Meter(**{name: one.value for name, one in found.items() if name not in {"budget", "budgets"}}).close()
+    except FarthingError as error:
+        yield str(error)
+    for where, value, source in _budgets(found):
+        try:
+            budgets_of(value) if where.startswith("budgets") else standing("default", value)
+        except FarthingError as error:
+            yield f"{source}: {where}: {error}"
+
+
+def _budgets(found: dict[str, Setting]) -> Iterator[tuple[str, Any, str]]:
+    """Each budget that is stated, by the name of its setting, so that what is wrong with it can be found."""
+    if "budget" in found:
+        yield "budget", found["budget"].value, found["budget"].source
+    if "budgets" in found:
+        table, source = found["budgets"].value, found["budgets"].source
+        if not isinstance(table, dict):
+            yield "budgets", table, source
+            return
+        for name, one in table.items():
+            yield f"budgets.{name}", {name: one}, source
 
 
 def _masked(name: str, value: Any) -> Any:

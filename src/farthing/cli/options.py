@@ -47,6 +47,8 @@ def stated(ledger: str | None) -> dict[str, Setting]:
 
     found = settings({})
     if ledger is not None:
+        if not ledger.strip():  # as of a variable that is not set
+            raise click.BadParameter("it names no file", param_hint="'--ledger'")
         found["ledger"] = Setting(ledger, "--ledger")
     return found
 

@@ -213,7 +213,7 @@ def _tell(where: str, path: str, refused: int, *, killed: bool) -> None:
     for line in _lines(totals, refused):
         _say(line)
     if killed:
-        _say("it was killed: what was running then is booked when its lease has ended, within ten minutes")
+        _say("it was killed: a call that still ran is booked when its lease has ended, within ten minutes")
 
 
 def _lines(totals: Totals | None, refused: int) -> Iterator[str]:

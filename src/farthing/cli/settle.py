@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from farthing.cli.calls import FIELDS, history, sheet_of
+from farthing.cli.calls import FIELDS, history, sheet_of, shown_cost
 from farthing.cli.options import asked, opened, output_options
 from farthing.cli.sheet import Column, Field, Sheet, emit
 from farthing.cli.text import usd
@@ -85,7 +85,7 @@ def _list(limit: int, ledger: str | None, form: str | None) -> None:
             columns=[
                 Column("ID", lambda row: row.id, whole=True),
                 Column("Model", lambda row: row.model or row.requested_model or "unknown"),
-                Column("Cost", lambda row: usd(row.cost), number=True),
+                Column("Cost", shown_cost, number=True),
                 Column("Counted", lambda row: usd(row.counted), number=True),
                 Column("Outcome", lambda row: row.outcome),
                 Column("Ask", _ask),

@@ -130,8 +130,8 @@ def _table(sheet: Sheet) -> None:
     if sheet.title:
         console.print(Text(plain(sheet.title), style="bold"))
     if sheet.rows:
-        table, least = _grid(sheet)
-        console.width = max(console.width, least)  # a narrow terminal breaks the lines itself
+        table, width = _grid(sheet, console.width)
+        console.width = max(console.width, width)  # a narrow terminal breaks the lines itself
         console.print(table)
     elif sheet.empty:
         console.print(Text(plain(sheet.empty)))
@@ -139,8 +139,8 @@ def _table(sheet: Sheet) -> None:
         console.print(Text(plain(note), style="dim"))
 
 
-def _grid(sheet: Sheet) -> tuple[Table, int]:
-    """The table, and the columns of a terminal that it needs at least."""
+def _grid(sheet: Sheet, room: int) -> tuple[Table, int]:
+    """The table, and how many columns of a terminal it takes: no more than `room`, if that is enough."""
     from rich import box  # noqa: PLC0415  only where a person looks
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -149,19 +149,36 @@ def _grid(sheet: Sheet) -> tuple[Table, int]:
     lines = [[Text(plain(column.of(row))) for column in sheet.columns] for row in sheet.rows]
     if sheet.total:
         lines.append([Text(plain(cell), style="bold") for cell in sheet.total])
-    least = -2
-    for column, cells in zip(sheet.columns, zip(*lines, strict=True), strict=True):
-        whole = column.number or column.whole
-        widest = max(cell.cell_len for cell in (Text(column.title), *cells))
-        narrowest = widest if whole else min(widest, _NARROWEST)
-        least += narrowest + 2
+    between = 2 * (len(sheet.columns) - 1)
+    widest = [
+        max(Text(column.title).cell_len, *(cell.cell_len for cell in cells))
+        for column, cells in zip(sheet.columns, zip(*lines, strict=True), strict=True)
+    ]
+    widths = _narrowed(sheet.columns, widest, room - between)
+    for column, width in zip(sheet.columns, widths, strict=True):
         table.add_column(
             Text(column.title),
             justify="right" if column.number else "left",
-            no_wrap=whole,
+            no_wrap=column.number or column.whole,
             overflow="fold",
-            min_width=narrowest,
+            width=width,
         )
     for line in lines:
         table.add_row(*line)
-    return table, least
+    return table, sum(widths) + between
+
+
+def _narrowed(columns: Sequence[Column], widest: Sequence[int], room: int) -> list[int]:
+    """Widths that fit together, the wider ones giving way first; rich's own would cut the last column where
+    several cannot give way any more."""
+    least = [
+        wide if column.number or column.whole else min(wide, _NARROWEST)
+        for column, wide in zip(columns, widest, strict=True)
+    ]
+    widths = [max(low, min(wide, room)) for low, wide in zip(least, widest, strict=True)]
+    while sum(widths) > room:
+        giving = [at for at, low in enumerate(least) if widths[at] > low]
+        if not giving:
+            break
+        widths[max(giving, key=lambda at: widths[at])] -= 1
+    return widths

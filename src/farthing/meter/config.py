@@ -46,6 +46,9 @@ _KNOWN = frozenset(
 )
 
 
+_PATHS = frozenset({"ledger", "price_file"})
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """A value and who said it."""
@@ -66,7 +69,7 @@ def settings(given: Mapping[str, Any], environ: Mapping[str, str] | None = None)
     for name, value in table.items():
         if name not in _KNOWN:
             raise FarthingError(f"{path}: {name!r} is no setting; known are {', '.join(sorted(_KNOWN))}")
-        found[name] = Setting(value, str(path))
+        found[name] = Setting(_beside(path, name, value) if name in _PATHS else value, str(path))
     for variable, name in _ENVIRONMENT.items():
         text = environ.get(variable, "").strip()
         if text:
@@ -74,6 +77,16 @@ def settings(given: Mapping[str, Any], environ: Mapping[str, str] | None = None)
             found[name] = Setting(value, variable)
     found |= {name: Setting(value, "configure()") for name, value in given.items() if name != "prices"}
     return _with_prices(found, given)
+
+
+def _beside(file: Path | None, name: str, value: Any) -> str:
+    """A path that a file states is one from its folder, wherever below that a program starts: with a ledger
+    for each folder, each would have the whole budget to spend."""
+    if not isinstance(value, str):
+        raise FarthingError(f"{file}: {name!r} is a path, in quotes; got {value!r}")
+    if file is None or value == ":memory:" or "://" in value or value.startswith("~"):
+        return value
+    return str(file.absolute().parent / value)
 
 
 def _with_prices(found: dict[str, Setting], given: Mapping[str, Any]) -> dict[str, Setting]:

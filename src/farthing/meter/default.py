@@ -15,6 +15,7 @@ from farthing.answers import Answers
 from farthing.engine import Engine
 from farthing.errors import FarthingError
 from farthing.intercept import Scope, uninstrument
+from farthing.ledger.store import Origin
 from farthing.log import logger
 from farthing.meter.asking import MISSING
 from farthing.meter.config import settings
@@ -106,17 +107,20 @@ def _install(given: dict[str, Any]) -> Meter:
     global _meter, _given
     arguments = {name: setting.value for name, setting in settings(given).items()}
     budget = arguments.pop("budget", None)
-    declared = [] if budget is None else [standing("default", budget)]
-    of_file = [] if "budgets" in given else budgets_of(arguments.pop("budgets", {}))
+    origin: Origin = "code" if "budget" in given else "config"
+    declared = [] if budget is None else [(standing("default", budget), origin)]
+    if "budgets" not in given:
+        declared += [(one, "config") for one in budgets_of(arguments.pop("budgets", {}))]
     known = inspect.signature(Meter.__init__).parameters
     for name in arguments:
         if name not in known or name == "self":
             raise FarthingError(f"{name!r} is no setting; known are budget, {', '.join(list(known)[1:])}")
     meter = Meter(**arguments)
-    for one in declared:
-        meter.declare(one, origin="code" if "budget" in given else "config")
-    for one in of_file:
-        meter.declare(one, origin="config")
+    stated = {one.name for one in arguments.get("budgets", ())}
+    for one, origin in declared:
+        if one.name not in stated:  # by what outranks it; two declarations would take turns at every start
+            stated.add(one.name)
+            meter.declare(one, origin=origin)
     run = Run.of(os.environ)
     if run is not None:
         join(meter.engine, run)
