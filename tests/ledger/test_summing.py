@@ -179,12 +179,12 @@ def test_what_short_lived_programs_leave_is_added_up_as_the_next_one_begins(tmp_
 CALLS = """
 import sys
 from pathlib import Path
-from ledger.making import add_up_often, opened, reserved, settlement, with_budget
+from ledger.making import add_up_often, opened, reserved, settlement, standing_bound
 from farthing.records import Budget
 import time
 add_up_often()
 ledger = opened(Path(sys.argv[1]), time, timeout=60.0)
-bound = with_budget(ledger, Budget("all", 100_000))
+bound = standing_bound(Budget("all", 100_000))
 print("ready", flush=True)
 sys.stdin.readline()
 running = []
@@ -200,7 +200,9 @@ ledger.close()
 
 def test_processes_that_add_up_at_once_add_each_call_once(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
-    opened(path).close()
+    ledger = opened(path)
+    with_budget(ledger, Budget("all", 100_000))
+    ledger.close()
     processes = [python(CALLS, path) for _ in range(4)]
     for process in processes:
         assert process.stdout is not None
