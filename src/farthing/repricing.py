@@ -18,7 +18,7 @@ from farthing.catalog import Catalog
 from farthing.engine.lost import added
 from farthing.ledger import Ledger
 from farthing.ledger.amending import Finished, Repricing
-from farthing.ledger.codes import LOST_NANO, LOST_TRIES
+from farthing.ledger.calls.codes import LOST_NANO, LOST_TRIES
 from farthing.quote import billed, region_of
 from farthing.records import CostSource, Rates, Usage
 from farthing.records.shown import Shown

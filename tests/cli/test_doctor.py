@@ -10,7 +10,7 @@ import pytest
 from cli.running import at_terminal, farthing, told
 from farthing import Meter
 from farthing.cli import doctor as room
-from farthing.ledger.summing import add_up
+from farthing.ledger.calls.summing import add_up
 
 
 def test_settings_are_shown_with_who_said_them(tmp_path, ledger_path):

@@ -20,7 +20,7 @@ EACH = 2_800_000
 REPRICE = """
 import sys
 from farthing.cli.app import app
-from farthing.ledger import corrections
+from farthing.ledger.calls import corrections
 
 write = corrections.Corrections.reprice
 

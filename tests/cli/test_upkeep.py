@@ -9,7 +9,7 @@ import pytest
 
 from cli.running import farthing, told, within
 from farthing import Meter, Usage
-from farthing.ledger import spill
+from farthing.ledger.upkeep import spill
 from faults.world import small_disk
 
 

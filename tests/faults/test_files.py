@@ -15,7 +15,7 @@ import pytest
 
 from farthing import InsufficientCredits, Meter
 from farthing.errors import LedgerError, LedgerMoved
-from farthing.ledger.connection import Connections
+from farthing.ledger.writing.connection import Connections
 from farthing.records import Budget
 from farthing.testing import FakeProvider
 from faults.world import COST, PATIENCE, ask, client_of, metered, python, says, spills

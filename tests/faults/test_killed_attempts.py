@@ -6,7 +6,7 @@ import json
 import time
 from pathlib import Path
 
-from farthing.ledger.owner import LEASE
+from farthing.ledger.calls.owner import LEASE
 from farthing.testing import FakeProvider, Reply
 from faults.world import ended, python
 from ledger.making import Clock, opened

@@ -13,8 +13,8 @@ import pytest
 
 from farthing.errors import LedgerLocked
 from farthing.ledger import Ledger
-from farthing.ledger.connection import Connections
-from farthing.ledger.lock import FileLock, try_lock
+from farthing.ledger.writing.connection import Connections
+from farthing.ledger.writing.lock import FileLock, try_lock
 from farthing.records import Budget
 from faults.world import PATIENCE, python
 from ledger.making import opened, reserved, settlement, with_budget
@@ -127,7 +127,7 @@ FORKING = """
 import os, signal, sys, threading, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads is what this is about
 os.register_at_fork(after_in_child=lambda: signal.alarm(int(sys.argv[3])))  # the child may hang as it starts
-from farthing.ledger import connection
+from farthing.ledger.writing import connection
 from ledger.making import opened, reserved, settlement
 if sys.argv[2] == "closes":
     connection._leak = lambda conn: conn.close()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from farthing.errors import LedgerCorrupt, LedgerError
-from farthing.ledger.summing import Summing
+from farthing.ledger.calls.summing import Summing
 from farthing.records import Budget
 from farthing.testing import FakeProvider
 from faults.world import COST, ask, client_of, metered, spills

@@ -14,9 +14,9 @@ import pytest
 from farthing import InsufficientCredits, LedgerError, Meter
 from farthing.engine import overdue
 from farthing.errors import LedgerFull, LedgerLocked
-from farthing.ledger import spill, taking_in
-from farthing.ledger.ids import find
+from farthing.ledger.calls.ids import find
 from farthing.ledger.spilled import Spilled, from_document, to_document
+from farthing.ledger.upkeep import spill, taking_in
 from farthing.records import Budget, Usage
 from farthing.testing import FakeProvider
 from faults.world import COST, ask, client_of, ended, metered, python, says, spills

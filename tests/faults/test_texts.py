@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from farthing.ledger.codes import clean
+from farthing.ledger.calls.codes import clean
 from farthing.records import Budget
 from farthing.testing import FakeProvider
 from faults.world import COST, ask, client_of, metered

@@ -12,7 +12,8 @@ import pytest
 from openai import OpenAI
 
 from farthing import InsufficientCredits, Meter
-from farthing.ledger import batch, sql
+from farthing.ledger.calls import sql
+from farthing.ledger.writing import batch
 from farthing.testing import FakeProvider
 
 MESSAGES = [{"role": "user", "content": "Say something."}]

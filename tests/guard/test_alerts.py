@@ -17,7 +17,7 @@ import pytest
 
 from farthing import Budget, FarthingError, Meter, Usage
 from farthing.alerts.webhook import signature
-from farthing.ledger import schema
+from farthing.ledger.upkeep import schema
 from farthing.records import Alert
 from farthing.testing import FakeClock, FakeProvider, Reply
 from guard.making import PATIENCE, adds_up, metered
@@ -455,9 +455,9 @@ def test_without_the_unique_row_they_tell_it_more_than_once(
         table.replace(",\n  UNIQUE (budget_window, threshold, limit_nano)", "") for table in schema.TABLES
     ]
     assert bare != list(schema.TABLES)
-    monkeypatch.setattr("farthing.ledger.migrations.TABLES", bare)
+    monkeypatch.setattr("farthing.ledger.upkeep.migrations.TABLES", bare)
     unguarded = (
-        "from farthing.ledger import outbox\n"
+        "from farthing.ledger.budgets import outbox\n"
         "outbox._RAISE = outbox._RAISE.partition(' ON CONFLICT')[0]\n"
         "outbox._NEXT = 'UPDATE budget_window SET alert_at = 0 WHERE ? IS NULL OR id = ?'\n"
     )

@@ -12,8 +12,8 @@ import pytest
 
 from cli.running import within
 from farthing import Budget, InvalidUsage, LedgerError, Meter, Usage, money
-from farthing.ledger import summing
-from farthing.ledger.summing import Summing
+from farthing.ledger.calls import summing
+from farthing.ledger.calls.summing import Summing
 from farthing.testing import FakeClock, FakeProvider, Reply
 from farthing.usage import bounds
 from guard.making import CALL, held_and_spent, metered, openai

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from farthing import Budget, InsufficientCredits, Meter
-from farthing.ledger import batch, sql
+from farthing.ledger.calls import sql
+from farthing.ledger.writing import batch
 from farthing.testing import FakeProvider
 from guard.making import COST, PATIENCE, ask, held_and_spent, limit_for, metered, openai
 

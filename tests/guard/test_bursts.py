@@ -11,7 +11,8 @@ import pytest
 from openai import AsyncOpenAI
 
 from farthing import Budget, InsufficientCredits, Meter
-from farthing.ledger import batch, sql
+from farthing.ledger.calls import sql
+from farthing.ledger.writing import batch
 from farthing.testing import FakeProvider
 from guard.making import CALL, COST, PATIENCE, Burst, ask, held_and_spent, limit_for, openai, refusals, upper
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from farthing import Budget, InsufficientCredits, Meter
-from farthing.ledger import attached
+from farthing.ledger.budgets import attached
 from farthing.testing import FakeClock, FakeProvider
 from guard.making import COST, adds_up, ask, held_and_spent, limit_for, metered, openai, refusals
 from ledger.making import python
@@ -88,7 +88,7 @@ def test_if_the_rules_were_not_compared_it_would_not(
 ) -> None:
     """Two days with one window for both meanings: the month's budget is spent twice."""
     monkeypatch.setattr(attached, "same_rules", lambda *_: True)
-    monkeypatch.setattr("farthing.ledger.windows.same_rules", lambda *_: True)
+    monkeypatch.setattr("farthing.ledger.budgets.windows.same_rules", lambda *_: True)
     assert over_two_days(still, provider) == 2
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from farthing.ledger import Ledger, open_ledger
+from farthing.ledger.calls.summing import Summing
 from farthing.ledger.store import Bound, Entry, Grant, Reservation, Settlement, StandingBudget
-from farthing.ledger.summing import Summing
 from farthing.records import Budget, Rates, Usage
 
 NOON = 1_790_000_000 * 10**9 // 86_400_000_000_000 * 86_400_000_000_000 + 43_200 * 10**9

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from farthing.ledger import Ledger
-from farthing.ledger.codes import budget_from_json, budget_to_json
+from farthing.ledger.calls.codes import budget_from_json, budget_to_json
 from farthing.ledger.store import Bound, Origin, Short
 from farthing.records import Budget
 from ledger.making import (

@@ -8,7 +8,7 @@ import pytest
 
 from farthing.errors import TransactionConflict
 from farthing.ledger import Ledger
-from farthing.ledger.codes import rates_from_json
+from farthing.ledger.calls.codes import rates_from_json
 from farthing.ledger.store import Grant, Short, Stale
 from farthing.records import FLAGS, Budget, Usage
 from ledger.making import (

@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 
 from farthing.errors import UnknownCall
-from farthing.ledger import Ledger, corrections
+from farthing.ledger import Ledger
 from farthing.ledger.amending import Repricing
-from farthing.ledger.booking import late
+from farthing.ledger.calls import corrections
+from farthing.ledger.calls.booking import late
+from farthing.ledger.calls.summing import add_up
 from farthing.ledger.parking import JobRef
-from farthing.ledger.schema import UNCERTAIN
-from farthing.ledger.summing import add_up
+from farthing.ledger.upkeep.schema import UNCERTAIN
 from farthing.records import Budget
 from ledger.making import (
     HOUR,

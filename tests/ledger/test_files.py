@@ -24,8 +24,8 @@ from farthing.errors import (
     LedgerTooNew,
 )
 from farthing.ledger import Ledger, open_ledger
-from farthing.ledger.schema import VIEWS
-from farthing.ledger.summing import add_up
+from farthing.ledger.calls.summing import add_up
+from farthing.ledger.upkeep.schema import VIEWS
 from farthing.records import Budget
 from ledger.making import NOON, USD, Clock, opened, python, reservation, reserved, settlement, with_budget
 

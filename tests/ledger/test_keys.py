@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farthing.errors import LedgerError
-from farthing.ledger import Ledger, ids
-from farthing.ledger.keys import BITS, DAY, Keys, bound, key_at, started_ns
-from farthing.ledger.owner import LEASE
+from farthing.ledger import Ledger
+from farthing.ledger.calls import ids
+from farthing.ledger.calls.keys import BITS, DAY, Keys, bound, key_at, started_ns
+from farthing.ledger.calls.owner import LEASE
 from farthing.ledger.store import Grant, Stale
 from farthing.records import Budget
 from ledger import making

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from farthing.ledger import Ledger, batch, holding, sql
+from farthing.ledger import Ledger
+from farthing.ledger.calls import holding, sql
 from farthing.ledger.store import Grant, Short
+from farthing.ledger.writing import batch
 from farthing.records import Budget
 from ledger.making import USD, opened, python, reservation, settlement, standing_bound, with_budget
 

@@ -19,15 +19,15 @@ SQL = re.compile(
 FORMATTED = {
     # file: what is formatted into a statement there, and why that is no user's
     "demo.py": {"path"},  # shown, and not run
-    "ledger/totals.py": {
+    "ledger/questions/totals.py": {
         "columns", "rollup", "groups + ', ' if by else ''", "sums", "' UNION ALL '.join(parts)", "terms",
         "name", "_KINDS[name]",
         "f' GROUP BY {groups} HAVING sum(calls) <> 0 ORDER BY {groups}' if by else ''",
     },  # checked against DIMENSIONS
-    "ledger/checking.py": {"keys", "columns", "minus", "totals", "table", "selected", "differs"},
-    "ledger/migrations.py": {"name", "select"},
-    "ledger/schema.py": {"kept", "dimensions", "of_row"},
-    "ledger/summing.py": {"account", "operation", "provider", "model"},
+    "ledger/questions/checking.py": {"keys", "columns", "minus", "totals", "table", "selected", "differs"},
+    "ledger/upkeep/migrations.py": {"name", "select"},
+    "ledger/upkeep/schema.py": {"kept", "dimensions", "of_row"},
+    "ledger/calls/summing.py": {"account", "operation", "provider", "model"},
 }  # fmt: skip
 """Beside constants of the module and of others, which are in capitals."""
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from farthing.errors import LedgerCorrupt
-from farthing.ledger import Ledger, sql
-from farthing.ledger.booking import DAY
-from farthing.ledger.keys import DAY as DAY_OF_KEYS
-from farthing.ledger.keys import key_at
-from farthing.ledger.owner import LEASE
-from farthing.ledger.summing import SUMMED, Summing, add_up
+from farthing.ledger import Ledger
+from farthing.ledger.calls import sql
+from farthing.ledger.calls.booking import DAY
+from farthing.ledger.calls.keys import DAY as DAY_OF_KEYS
+from farthing.ledger.calls.keys import key_at
+from farthing.ledger.calls.owner import LEASE
+from farthing.ledger.calls.summing import SUMMED, Summing, add_up
 from farthing.records import Budget
 from ledger.making import (
     NOON,
@@ -132,7 +133,7 @@ def test_it_is_added_too_in_the_commit_of_many(guarded: bool, monkeypatch: pytes
     add_up(connection(ledger), after[0].call)
     if not guarded:
         monkeypatch.setattr(sql, "BOOK", sql.BOOK.replace(f"AND seq >= ({SUMMED})", ""))
-        monkeypatch.setattr("farthing.ledger.batch._STATE", _blind("farthing.ledger.batch"))
+        monkeypatch.setattr("farthing.ledger.writing.batch._STATE", _blind("farthing.ledger.writing.batch"))
     answers = ledger.together([(grant, settlement(), False) for grant in (*before, *after)])
     assert list(answers) == [True] * 6
     assert ledger.totals()[0].calls == (6 if guarded else 3)

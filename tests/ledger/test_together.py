@@ -10,10 +10,10 @@ import pytest
 
 from farthing.errors import LedgerLocked, TransactionConflict
 from farthing.ledger import Ledger
-from farthing.ledger.batch import Batch
-from farthing.ledger.owner import LEASE
+from farthing.ledger.calls.owner import LEASE
 from farthing.ledger.sqlite import SqliteLedger
 from farthing.ledger.store import Grant, Reservation, Short, Stale
+from farthing.ledger.writing.batch import Batch
 from farthing.records import Budget
 from ledger.making import NOON, USD, Clock, opened, reservation, reserved, settlement, with_budget
 

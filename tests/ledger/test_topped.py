@@ -7,7 +7,7 @@ import json
 import pytest
 
 from farthing.ledger import Ledger
-from farthing.ledger.owner import LEASE
+from farthing.ledger.calls.owner import LEASE
 from farthing.ledger.store import Grant
 from farthing.records import Budget
 from ledger.making import NOON, USD, reservation, reserved, settlement, with_budget

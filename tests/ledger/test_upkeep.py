@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from farthing.errors import LedgerCorrupt, LedgerError, TransactionConflict
-from farthing.ledger import Ledger, open_ledger, standing
-from farthing.ledger.booking import DAY
+from farthing.ledger import Ledger, open_ledger
+from farthing.ledger.budgets import standing
+from farthing.ledger.calls.booking import DAY
 from farthing.records import Budget
 from ledger.making import (
     NOON,

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from farthing.errors import LedgerError, LedgerLocked, TransactionConflict
-from farthing.ledger import Ledger, batch, open_ledger, writer
-from farthing.ledger.lock import FileLock
+from farthing.ledger import Ledger, open_ledger
 from farthing.ledger.sqlite import SqliteLedger
 from farthing.ledger.store import Grant, Short, Stale
+from farthing.ledger.writing import batch, writer
+from farthing.ledger.writing.lock import FileLock
 from farthing.records import Budget
 from ledger.making import USD, Clock, entry, opened, python, reservation, reserved, settlement, with_budget
 

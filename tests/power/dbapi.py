@@ -127,5 +127,5 @@ def install() -> None:
         if name.startswith("SQLITE_"):
             setattr(module, name, getattr(apsw, name))
     module.sqlite_version = apsw.sqlite_lib_version()  # type: ignore[attr-defined]
-    assert "farthing.ledger.connection" not in sys.modules
+    assert "farthing.ledger.writing.connection" not in sys.modules
     sys.modules["sqlite3"] = module

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from farthing.ledger import Ledger
-from farthing.ledger.holding import matched
+from farthing.ledger.calls.holding import matched
 from farthing.ledger.store import Bound, Entry, Grant, Reservation, Settlement, Short, Stale
 from farthing.records import Budget
 from ledger.making import Clock, add_up_often, opened

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from farthing.ledger import batch, booking, sql, summing
+from farthing.ledger.calls import booking, sql, summing
+from farthing.ledger.writing import batch
 from simulation.campaign import simulate
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork, nor kill -9")

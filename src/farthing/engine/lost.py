@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from farthing.ledger.codes import LOST_NANO, LOST_TRIES
+from farthing.ledger.calls.codes import LOST_NANO, LOST_TRIES
 from farthing.money import usd
 from farthing.records import Cost, CostLine
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from farthing.engine.bugs import tell_of_bug
 from farthing.errors import LedgerError
-from farthing.ledger.spill import Line, SpillFile, left_behind, line_of, openings
 from farthing.ledger.spilled import Spilled
 from farthing.ledger.store import Clock, Ledger
+from farthing.ledger.upkeep.spill import Line, SpillFile, left_behind, line_of, openings
 from farthing.log import logger, say_once
 
 if TYPE_CHECKING:

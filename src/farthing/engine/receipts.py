@@ -13,7 +13,7 @@ from typing import Any
 from farthing import money, pricing
 from farthing.engine.call import Call
 from farthing.engine.lost import added, with_lost
-from farthing.ledger.codes import usage_from
+from farthing.ledger.calls.codes import usage_from
 from farthing.records import Band, Cost, Rates, Receipt, Usage
 
 __all__ = ["Receipts", "receipt_of_row"]

@@ -1,4 +1,10 @@
-"""The durable store of calls, budgets and their windows. `store.Ledger` says what it promises."""
+"""The durable store of calls, budgets and their windows.
+
+`store.Ledger` says what it promises, with `alerting`, `amending`, `keeping`, `parking`, `pricestore`,
+`spilled` and `figures` for its parts. All else is the ledger in SQLite, `sqlite`: `writing` has who writes
+and how, `calls` their rows, `budgets` their windows, `questions` what is read, `upkeep` the schema and the
+files.
+"""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from farthing.errors import LedgerError
-from farthing.ledger.connection import MEMORY
 from farthing.ledger.sqlite import SqliteLedger
 from farthing.ledger.store import Clock, Durability
+from farthing.ledger.writing.connection import MEMORY
 
 __all__ = ["open_sqlite", "open_to_read"]
 
@@ -81,7 +81,7 @@ def _at_exit() -> None:
 
 def open_to_read(where: str | Path, *, clock: Clock, timeout: float) -> SqliteLedger:
     """A store of its own, through which nothing can be written."""
-    from farthing.ledger.readonly import ReadOnlyLedger  # noqa: PLC0415  only for those who ask
+    from farthing.ledger.upkeep.readonly import ReadOnlyLedger  # noqa: PLC0415  only for those who ask
 
     store = ReadOnlyLedger(_resolved(where), clock=clock, timeout=timeout)
     _all.add(store)

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from farthing.catalog import UserPrice
-from farthing.ledger.codes import clean
+from farthing.ledger.calls.codes import clean
 from farthing.log import say_once
 
 if TYPE_CHECKING:
-    from farthing.ledger.standing import Standing
+    from farthing.ledger.budgets.standing import Standing
 
 __all__ = ["Prices", "read"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
-from farthing.ledger.codes import budget_from_json, budget_to_json, rates_from_json, rates_to_json
+from farthing.ledger.calls.codes import budget_from_json, budget_to_json, rates_from_json, rates_to_json
 from farthing.records import Rates, Usage
 
 if TYPE_CHECKING:

@@ -10,16 +10,16 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 
 from farthing.errors import FarthingError, LedgerError, TransactionConflict
-from farthing.ledger import booking, holding, refusals, sql, standing
-from farthing.ledger.connection import Connections
-from farthing.ledger.corrections import Corrections
-from farthing.ledger.faults import sure
-from farthing.ledger.group import Group, concerns_all, needs_full
-from farthing.ledger.jobs import Jobs
-from farthing.ledger.keys import Keys
-from farthing.ledger.names import Names
-from farthing.ledger.outbox import SqliteOutbox
-from farthing.ledger.owner import Owner
+from farthing.ledger.budgets import refusals, standing
+from farthing.ledger.budgets.outbox import SqliteOutbox
+from farthing.ledger.budgets.windows import Windows
+from farthing.ledger.calls import booking, holding, sql
+from farthing.ledger.calls.corrections import Corrections
+from farthing.ledger.calls.jobs import Jobs
+from farthing.ledger.calls.keys import Keys
+from farthing.ledger.calls.names import Names
+from farthing.ledger.calls.owner import Owner
+from farthing.ledger.calls.summing import Summing
 from farthing.ledger.prices import Prices
 from farthing.ledger.store import (
     Clock,
@@ -34,11 +34,12 @@ from farthing.ledger.store import (
     Stale,
     StandingBudget,
 )
-from farthing.ledger.summing import Summing
-from farthing.ledger.taking_in import TakingIn
-from farthing.ledger.upkeep import Upkeep
-from farthing.ledger.windows import Windows
-from farthing.ledger.writer import Operation, Writer
+from farthing.ledger.upkeep.pruning import Upkeep
+from farthing.ledger.upkeep.taking_in import TakingIn
+from farthing.ledger.writing.connection import Connections
+from farthing.ledger.writing.faults import sure
+from farthing.ledger.writing.group import Group, concerns_all, needs_full
+from farthing.ledger.writing.writer import Operation, Writer
 from farthing.records import Budget
 
 __all__ = ["SqliteLedger"]

@@ -18,9 +18,9 @@ from farthing.ledger.alerting import Alerting
 from farthing.ledger.amending import Amending
 from farthing.ledger.figures import Totals, WindowRow
 from farthing.ledger.keeping import Keeping
-from farthing.ledger.margins import Margins
 from farthing.ledger.parking import Parking
 from farthing.ledger.pricestore import PriceStore
+from farthing.ledger.questions.margins import Margins
 from farthing.ledger.spilled import Spills
 from farthing.records import Budget, Rates, Usage
 

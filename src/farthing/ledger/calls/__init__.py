@@ -1,0 +1,1 @@
+"""The rows of calls: how they are written, found, ended and changed."""

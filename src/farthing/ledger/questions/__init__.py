@@ -1,0 +1,1 @@
+"""What can be asked of a SQLite ledger. Nothing here writes."""

@@ -1,0 +1,136 @@
+"""A ledger that is only asked: nothing is made, locked or changed, so it may be on a disk that cannot be
+written."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from farthing.errors import LedgerCorrupt, LedgerError, LedgerMoved
+from farthing.ledger.sqlite import SqliteLedger
+from farthing.ledger.store import Clock, StandingBudget
+from farthing.ledger.upkeep.migrations import is_current
+from farthing.ledger.writing.connection import Connections
+from farthing.ledger.writing.faults import translated
+
+__all__ = ["ReadOnlyLedger"]
+
+
+class _Reading(Connections):
+    """One read connection. Its file is never opened by other means (see `connection`)."""
+
+    def open(self) -> None:
+        self.read(_nothing)
+
+    def write(self, *_: Any, **__: Any) -> Any:
+        raise LedgerError(f"{self.where} was opened to be read only.")
+
+    def _reader_in_place(self) -> sqlite3.Connection:
+        if self.closed:
+            raise LedgerError(f"{self.where} has been closed.")
+        if self._reader is None:
+            self._reader = self._connected()
+        stat = os.stat(self.where)  # noqa: PTH116  as `Connections`
+        if (stat.st_dev, stat.st_ino) != self._identity:
+            raise LedgerMoved(f"The file under {self.where} is another one than was opened; open it anew.")
+        return self._reader
+
+    def _connected(self) -> sqlite3.Connection:
+        path = Path(self.where)
+        if path.is_dir():
+            raise LedgerError(f"{self.where} is a folder; a ledger is a file.")
+        if not path.is_file() or not path.stat().st_size:
+            raise LedgerError(f"There is no ledger at {self.where}.")
+        stat = path.stat()
+        self._identity = (stat.st_dev, stat.st_ino)
+        conn = sqlite3.connect(
+            f"file:{quote(self.where)}?mode=ro{self._unchanging()}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=self.timeout,
+        )
+        try:
+            conn.execute("PRAGMA query_only = ON")
+            conn.execute("PRAGMA mmap_size = 0")
+            self._refuse_older(conn)
+        except BaseException:
+            conn.close()
+            raise
+        return conn
+
+    def _refuse_older(self, conn: sqlite3.Connection) -> None:
+        try:
+            current = is_current(conn, self.where)
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
+                raise
+            raise LedgerCorrupt(f"{self.where} is not a SQLite database, so it is not a ledger.") from error
+        if not current:
+            raise LedgerError(
+                f"{self.where} was written by an older farthing; it is brought up to date when a program "
+                "next makes a call."
+            )
+
+    def _unchanging(self) -> str:
+        """Where nobody can write, and no log waits, SQLite must not look for a log that it would have to
+        make: https://sqlite.org/wal.html#readonly."""
+        path = Path(self.where)
+        log = path.with_name(f"{path.name}-wal")
+        if os.access(path.parent, os.W_OK) or (log.exists() and log.stat().st_size):
+            return ""
+        return "&immutable=1"
+
+    def close(self, farewell: Callable[[sqlite3.Connection], None]) -> None:  # noqa: ARG002  as it is
+        with self._reading:
+            self.closed = True
+            reader, self._reader = self._reader, None
+            if reader is not None:
+                with closing(reader):
+                    return
+
+    def in_place(self) -> bool:
+        return True
+
+
+class ReadOnlyLedger(SqliteLedger):
+    """See `farthing.ledger.store.Ledger`; what writes raises `LedgerError`.
+
+    Raises:
+        LedgerError: if there is no ledger, or it cannot be read.
+    """
+
+    read_only = True
+
+    _connected_by = _Reading
+
+    def __init__(self, where: str, *, clock: Clock, timeout: float) -> None:
+        super().__init__(where, clock=clock, durability="safe", timeout=timeout)
+        self.standing(fresh=True)
+
+    def standing(self, *, fresh: bool = False) -> tuple[int, Sequence[StandingBudget]]:
+        if fresh:
+            self._connections.read(self._standing.read)
+        return self._standing.epoch, self._standing.budgets
+
+    def renew(self, now_ns: int) -> None:
+        """It holds nothing."""
+
+    def expire(self, now_ns: int) -> int:  # noqa: ARG002  as it is
+        """That is for those who write."""
+        return 0
+
+    def close(self) -> None:
+        try:
+            self._connections.close(self._farewell)
+        except sqlite3.Error as error:
+            raise translated(error, self.where) from error
+
+
+def _nothing(conn: sqlite3.Connection) -> None:
+    conn.execute("SELECT 1 FROM meta").fetchone()

@@ -1,0 +1,1 @@
+"""Who writes a SQLite ledger, when, and through which connection and lock."""

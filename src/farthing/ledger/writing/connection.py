@@ -1,0 +1,395 @@
+"""One process's connections to one SQLite ledger, and the way in and out of a write.
+
+No code in a process that has the ledger open may open that file by other means: closing any descriptor of
+it drops the POSIX locks that SQLite holds (https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from farthing.errors import LedgerError, LedgerLocked, LedgerMoved
+from farthing.ledger.upkeep.migrations import is_current, migrate
+from farthing.ledger.writing.faults import translated
+from farthing.ledger.writing.lock import FileLock, check_header, prepare
+from farthing.ledger.writing.posting import Posting
+
+__all__ = ["MEMORY", "Connections"]
+
+MEMORY: Final = ":memory:"
+
+_T = TypeVar("_T")
+
+
+class Connections:
+    """The write connection, the read connection, the mutex and the lock file of one ledger.
+
+    Args:
+        where: a resolved path, or ":memory:".
+        timeout: seconds that a write waits for other writers, of this process and of others.
+        ready: called with the write connection inside a transaction when it has been (re)opened.
+    """
+
+    def __init__(self, where: str, *, timeout: float, ready: Callable[[sqlite3.Connection], None]) -> None:
+        self.where = where
+        self.timeout = timeout
+        self.memory = where == MEMORY
+        self.mutex = threading.Lock()
+        self._writer = 0  # the thread that is writing
+        self._reading = threading.Lock()
+        self._ready = ready
+        self._conn: Posting | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._lock: FileLock | None = None
+        self._identity: tuple[int, int] = (0, 0)
+        self._full = False
+        self.closed = False
+        self.before_commit: Callable[[Posting], None] = _raises_nothing
+        self.on_commit: Callable[[], None] = _nothing
+        self.on_rollback: Callable[[], None] = _nothing
+
+    # Writing
+
+    def write(
+        self,
+        operation: Callable[[sqlite3.Connection, Any], _T],
+        argument: Any,
+        *,
+        full: bool,
+        patient: bool = True,
+        held: FileLock | None = None,
+    ) -> _T:
+        """Run `operation(conn, argument)` in a transaction of its own, committed when it returns.
+
+        Args:
+            full: True if the commit must survive a power cut.
+            held: the lock file, if the caller has locked it.
+
+        Raises:
+            LedgerError: of the fitting kind; nothing was written.
+            Busy: if another process is writing, for a caller that is not `patient`.
+        """
+        deadline = time.monotonic() + self.timeout
+        # `with` takes and gives back the mutex without a gap into which a signal handler could raise.
+        me = threading.get_ident()
+        if self._writer == me and self.mutex.locked():  # as `writing_here`
+            raise LedgerLocked(f"{self.where} is being written by this very thread, below us")
+        with self.mutex:
+            conn = self._conn
+            if conn is None:
+                conn = self._open(deadline)
+            lock = self._lock
+            self._writer = me
+            try:
+                if lock is not None:
+                    if held is None:
+                        lock.acquire(deadline if patient else None)
+                    self._check_place(held or lock)
+                if conn.in_transaction:  # an asynchronous exception struck between BEGIN and its handler
+                    self._undo(conn)
+                if full is not self._full:
+                    self._switch(conn, full=full)
+                conn.execute("BEGIN IMMEDIATE")
+                answer = operation(conn, argument)
+                if conn.in_transaction:
+                    if conn.due:
+                        self.before_commit(conn)
+                    conn.execute("COMMIT")
+                self.on_commit()
+                return answer
+            except BaseException as error:
+                self._undo(conn)
+                known = translated(error, self.where)
+                if known is error:
+                    raise
+                raise known from error
+            finally:
+                self._writer = 0
+                if lock is not None and held is None:
+                    lock.release()
+
+    def writing_here(self) -> bool:
+        """True if this thread is in the middle of a write: what a garbage collection or a signal handler runs
+        there must not wait for its end."""
+        return self._writer == threading.get_ident() and self.mutex.locked()
+
+    def cancel(self, conn: sqlite3.Connection) -> None:
+        """End the transaction of an operation that decided to write nothing."""
+        conn.execute("ROLLBACK")
+        if self._conn is not None:
+            self._conn.due.clear()
+        self.on_rollback()
+
+    def _undo(self, conn: Posting) -> None:
+        conn.due.clear()
+        try:
+            if conn.in_transaction:
+                conn.execute("ROLLBACK")
+        except sqlite3.Error:
+            with contextlib.suppress(sqlite3.Error):
+                conn.rollback()
+        self.on_rollback()
+
+    def give_back(self) -> None:
+        """Unlock the lock file if a write was struck before it could; not while one is at work."""
+        if self.mutex.acquire(blocking=False):
+            try:
+                if self._lock is not None:
+                    self._lock.release()
+            finally:
+                self.mutex.release()
+
+    def another_lock(self) -> FileLock | None:
+        """The lock file opened once more, for a thread that waits for it; None in memory.
+
+        The ledger is open then: whoever opens it waits for the lock file with the mutex taken.
+        """
+        self.open()
+        return None if self.memory else FileLock(f"{self.where}.lock", self.where)
+
+    def _switch(self, conn: sqlite3.Connection, *, full: bool) -> None:
+        conn.execute("PRAGMA synchronous = FULL" if full else "PRAGMA synchronous = NORMAL")
+        self._full = full
+
+    def _check_place(self, lock: FileLock) -> None:
+        try:
+            here, there = os.stat(self.where), os.stat(lock.path)  # noqa: PTH116  a str, on the hot path
+        except FileNotFoundError:
+            raise LedgerMoved(
+                f"{self.where} or its lock file has been removed or moved; open it anew."
+            ) from None
+        if (here.st_dev, here.st_ino) != self._identity or (there.st_dev, there.st_ino) != lock.identity:
+            raise LedgerMoved(f"The file under {self.where} is another one than was opened; open it anew.")
+
+    # Reading
+
+    def read(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Run `question(conn)` on one snapshot, without waiting for writers."""
+        if self.memory:
+            return self._read_in_memory(question)
+        with self._reading:
+            try:
+                conn = self._reader_in_place()
+                conn.execute("BEGIN")
+                try:
+                    return question(conn)
+                finally:
+                    conn.execute("ROLLBACK")
+            except (sqlite3.Error, OSError) as error:
+                raise translated(error, self.where) from error
+
+    def _read_in_memory(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
+        with self.mutex:
+            try:
+                return question(self._conn or self._open(time.monotonic() + self.timeout))
+            except sqlite3.Error as error:
+                raise translated(error, self.where) from error
+
+    def _reader_in_place(self) -> sqlite3.Connection:
+        if self._conn is None:
+            self.open()
+        lock = self._lock
+        if lock is not None:
+            self._check_place(lock)
+        if self._reader is not None:
+            return self._reader
+        reader = sqlite3.connect(
+            f"{Path(self.where).as_uri()}?mode=ro",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+            timeout=self.timeout,
+        )
+        reader.execute("PRAGMA query_only = ON")
+        reader.execute("PRAGMA mmap_size = 0")
+        self._reader = reader
+        return reader
+
+    # Opening and closing
+
+    def open(self) -> None:
+        """Open now, to learn at once what is wrong with the file."""
+        with self.mutex:
+            if self._conn is None:
+                self._open(time.monotonic() + self.timeout)
+
+    def _open(self, deadline: float) -> Posting:
+        """Called with the mutex held."""
+        if self.closed:
+            raise LedgerError(f"{self.where} has been closed.")
+        try:
+            return self._open_memory() if self.memory else self._open_file(deadline)
+        except (sqlite3.Error, OSError) as error:
+            raise translated(error, self.where) from error
+
+    def _open_memory(self) -> Posting:
+        conn = sqlite3.connect(
+            MEMORY, isolation_level=None, check_same_thread=False, cached_statements=256, factory=Posting
+        )
+        self._settle_in(conn)
+        return conn
+
+    def _open_file(self, deadline: float) -> Posting:
+        prepare(self.where)
+        lock = FileLock(f"{self.where}.lock", self.where)
+        conn: Posting | None = None
+        try:
+            lock.acquire(deadline)
+            try:
+                check_header(self.where)
+                conn = sqlite3.connect(
+                    self.where,
+                    isolation_level=None,
+                    check_same_thread=False,
+                    cached_statements=256,
+                    timeout=self.timeout,
+                    factory=Posting,
+                )
+                stat = os.stat(self.where)  # noqa: PTH116  a str, on the hot path
+                self._identity = (stat.st_dev, stat.st_ino)
+                self._settle_in(conn)
+                self._lock = lock
+            except BaseException:
+                if conn is not None:
+                    conn.close()
+                self._conn = None
+                raise
+            finally:
+                lock.release()
+        except BaseException:
+            lock.close()
+            raise
+        return conn
+
+    def _settle_in(self, conn: Posting) -> None:
+        current = is_current(conn, self.where)  # before anything is changed in a file that may be foreign
+        conn.execute("PRAGMA page_size = 2048")  # of a new file: half as many bytes to log as by default
+        conn.execute("PRAGMA mmap_size = 0")
+        conn.execute("PRAGMA foreign_keys = ON")
+        if not self.memory:
+            mode = conn.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+            if mode != "wal":
+                raise LedgerError(
+                    f"{self.where} is in a place where SQLite cannot keep a write-ahead log ({mode})."
+                )
+            conn.execute("PRAGMA wal_autocheckpoint = 16000")
+            conn.execute("PRAGMA journal_size_limit = 67108864")
+            if sys.platform == "darwin":
+                conn.execute("PRAGMA fullfsync = ON")
+                conn.execute("PRAGMA checkpoint_fullfsync = ON")
+        self._switch(conn, full=False)
+        conn.execute("BEGIN IMMEDIATE")
+        try:
+            if not current and not is_current(conn, self.where):
+                migrate(conn)
+            self._ready(conn)
+            if conn.due:
+                self.before_commit(conn)
+            conn.execute("COMMIT")
+        except BaseException:
+            self._undo(conn)
+            raise
+        self.on_commit()
+        self._conn = conn
+
+    def close(self, farewell: Callable[[sqlite3.Connection], None]) -> None:
+        """Close both connections under the lock file, after a last transaction; the lock file stays."""
+        with self._reading, self.mutex:
+            self.closed = True
+            conn, reader, lock = self._conn, self._reader, self._lock
+            self._conn = self._reader = self._lock = None
+            try:
+                if lock is not None:
+                    lock.acquire(time.monotonic() + self.timeout)
+                    self._check_place(lock)
+                if conn is not None:
+                    if conn.in_transaction:
+                        self._undo(conn)
+                    conn.execute("BEGIN IMMEDIATE")
+                    farewell(conn)
+                    conn.execute("COMMIT")
+            except (sqlite3.Error, OSError) as error:
+                raise translated(error, self.where) from error
+            finally:
+                for each in (reader, conn):
+                    if each is not None:
+                        each.close()
+                if lock is not None:
+                    lock.release()
+                    lock.close()
+
+    def in_place(self) -> bool:
+        """False if the file under the path is not the one that was opened."""
+        lock = self._lock
+        if lock is None:
+            return True
+        try:
+            self._check_place(lock)
+        except LedgerMoved:
+            return False
+        return True
+
+    # Forking
+
+    def before_fork(self) -> bool:
+        """Wait until nothing is written or read: SQLite's own locks, if a thread held one at the fork, would
+        stay locked in the child for ever. False if that took too long."""
+        if not self._reading.acquire(timeout=self.timeout):
+            return False
+        if not self.mutex.acquire(timeout=self.timeout):
+            self._reading.release()
+            return False
+        return True
+
+    def after_fork_in_parent(self) -> None:
+        self.mutex.release()
+        self._reading.release()
+
+    def after_fork_in_child(self, *, quiet: bool) -> None:
+        """Let go of what is the parent's, and open anew at the next use.
+
+        Left open, the inherited connections would make SQLite believe that this process holds the locks
+        which only the parent has, and take none: the parent's close would then remove the log under it.
+        Their own close takes nothing from the parent, whose locks keep it from the log.
+
+        Args:
+            quiet: whether nothing was written or read at the fork; else they must not be touched.
+        """
+        self.mutex = threading.Lock()
+        self._writer = 0
+        self._reading = threading.Lock()
+        if self.memory:
+            return  # a copy of its own
+        for conn in (self._conn, self._reader):
+            if conn is not None and not quiet:
+                _leak(conn)
+            elif conn is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    conn.close()
+        if self._lock is not None:
+            self._lock.close()
+        self._conn = self._reader = self._lock = None
+
+
+def _nothing() -> None:
+    return None
+
+
+def _raises_nothing(conn: Posting) -> None:
+    conn.due.clear()
+
+
+def _leak(conn: sqlite3.Connection) -> None:
+    """Never close it: it is in the middle of what the parent is doing, in memory that both share."""
+    import ctypes  # noqa: PLC0415  a fork is rare
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(conn))
