@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
@@ -128,7 +129,7 @@ class TestFile:
         (tmp_path / "farthing.toml").write_text('price_file = "prices.json"\n')
         code = "import farthing; print(farthing.default_meter().engine.catalog.file.path)"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert done.stdout.strip() == "prices.json"
+        assert Path(done.stdout.strip()) == tmp_path / "prices.json"
 
 
 NEWER = [

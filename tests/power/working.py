@@ -58,7 +58,7 @@ class Work:
 
     def go(self, calls: int, cuts: int) -> None:
         """Call, with so many cuts at any moment."""
-        events = calls * 12  # of which a call has more
+        events = calls * 9  # of which a call has more
         self._cuts = set(self.rng.sample(range(1, events), cuts))
         self.disk.before_event = self._event
         grants: list[Grant] = []
