@@ -211,10 +211,10 @@ def book(conn: sqlite3.Connection, names: Names, grant: Grant, end: Settlement, 
     return True
 
 
-_STANDS: Final = """SELECT state, outcome, seq, account, context, operation, provider, model,
+_STANDS: Final = f"""SELECT state, outcome, seq, account, context, operation, provider, model,
   usage_source, input, cached, output, cost, counted, held, flags, cost_source,
-  seq < (SELECT number FROM meta WHERE key = 'summed')
-  FROM call WHERE seq = ? AND id = ?"""
+  seq < ({SUMMED})
+  FROM call WHERE seq = ? AND id = ?"""  # noqa: S608  constant names
 
 _LINES: Final = """SELECT l.budget_window, w.expected FROM line AS l
 JOIN budget_window AS w ON w.id = l.budget_window WHERE l.call = ? ORDER BY l.budget_window"""
@@ -349,24 +349,11 @@ def record(
     if conn.execute(_RECORDED, (want.id,)).fetchone():
         return want.id, False
     # Windows first: one that is made now is seeded from the rows that are there, without this one.
-    places = {place.id: place for place in (windows.find(conn, b, want.started_ns) for b in want.bounds)}
+    places = dict.fromkeys(windows.find(conn, bound, want.started_ns).id for bound in want.bounds)
     seq = insert(conn, names, want, 0, keys=keys, owner=None, windows=list(places), digest=entry.digest)
-    ending = as_ended(conn, names, want, end, POSTED)
-    conn.execute(sql.REBOOK, (*ending, seq))
-    for place in places.values():
-        amount = end.cost if place.expected and end.cost is not None else end.counted
-        conn.execute(sql.BOOK_WINDOW, (0, amount, end.cost or 0, place.id))
     assert seq is not None  # noqa: S101  nothing keeps it from being inserted
-    if seq < conn.execute(SUMMED).fetchone()[0]:
-        account, context, operation = (
-            names.name(conn, ACCOUNT, want.account),
-            CONTEXT[want.context],
-            OPERATION[want.operation],
-        )
-        counts = (ending[8], ending[9], ending[11], ending[14], ending[15])
-        sums = sums_of(ending[1], ending[13], ending[16], ending[_FLAGS], counts)
-        key = (seq // DAY_OF_KEYS, account, context, operation, ending[4] or 0, ending[5])
-        add_sums(conn, key, sums)
+    old = conn.execute(_STANDS, (seq, want.id)).fetchone()
+    _rebook(conn, seq, old, as_ended(conn, names, want, end, POSTED))
     return want.id, True
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from farthing.ledger.calls.summing import SUMMED
+
 __all__ = [
     "BOOK",
     "BOOK_WINDOW",
@@ -59,7 +61,7 @@ _ENDING: Final = """outcome = ?, recorded = ?, duration = ?, provider = ?, model
 
 BOOK: Final = f"""UPDATE call SET state = ?, {_ENDING} WHERE seq = ? AND id = ? AND state = 0
   AND (SELECT number FROM meta WHERE key = 'budget_epoch') = ?
-  AND seq >= (SELECT number FROM meta WHERE key = 'summed')"""  # noqa: S608  constant names
+  AND seq >= ({SUMMED})"""  # noqa: S608  constant names
 """No row if the budgets have changed, or if the calls of its time are in the sums by day."""
 
 REBOOK: Final = f"UPDATE call SET state = ?, {_ENDING} WHERE seq = ?"  # noqa: S608  constant names
