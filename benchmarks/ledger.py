@@ -27,7 +27,7 @@ from typing import Any
 from pairing import quartiles
 from workload import BUDGETS, Calls, at, big, copy, fresh
 
-from farthing.engine.courier import Courier
+from farthing.engine.courier import Courier, Together
 from farthing.ledger import Ledger
 
 HERE = Path(__file__).resolve().parent
@@ -128,8 +128,8 @@ async def through(courier: Courier, ledger: Ledger, calls: Calls, times: int) ->
     took = []
     for want, end in [calls.next() for _ in range(times)]:
         start = clock()
-        grant = await courier.bring(lambda want=want: ledger.reserve(want), print)
-        await courier.bring(lambda grant=grant, end=end: ledger.settle(grant, end), print)
+        grant = await courier.bring(Together(ledger.together, want, ledger.at_once), print)  # type: ignore[arg-type]
+        await courier.bring(Together(ledger.together, (grant, end, False), ledger.at_once), print)  # type: ignore[arg-type]
         took.append((clock() - start) / 1e3)
     return took
 

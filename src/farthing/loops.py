@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
-__all__ = ["Loop", "Signal", "aside", "is_running", "running"]
+__all__ = ["Loop", "Signal", "aside", "current_task", "is_running", "running"]
 
 
 class Signal(Protocol):
@@ -76,6 +76,12 @@ async def aside(work: Callable[[], object]) -> None:
     await done
     if raised:
         raise raised[0]
+
+
+def current_task(loop: Loop) -> object:
+    """Which of asyncio's tasks runs in it now; None between tasks, and in other loops."""
+    asyncio = sys.modules.get("asyncio")
+    return None if asyncio is None else asyncio.current_task(loop)
 
 
 def _asyncios() -> Any:

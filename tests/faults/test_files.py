@@ -15,7 +15,7 @@ import pytest
 
 from farthing import InsufficientCredits, Meter
 from farthing.errors import LedgerError, LedgerMoved
-from farthing.ledger.writing.connection import Connections
+from farthing.ledger.writing.lock import FileLock
 from farthing.records import Budget
 from farthing.testing import FakeProvider
 from faults.world import COST, PATIENCE, ask, client_of, metered, python, says, spills
@@ -204,7 +204,7 @@ def test_after_a_removal_only_those_who_open_the_new_file_spend(
     ledger_path: Path, monkeypatch: pytest.MonkeyPatch, guarded: bool
 ) -> None:
     if not guarded:
-        monkeypatch.setattr(Connections, "_check_place", lambda *_: None)
+        monkeypatch.setattr(FileLock, "check_place", lambda *_: None)
     meter = metered(ledger_path, budgets=[Budget("all", 1, "total")])
     assert admitted(meter, 2) == 2
     for file in ledger_path.parent.glob("ledger.db*"):

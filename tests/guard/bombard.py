@@ -1,6 +1,6 @@
 """Signals whose handler raises, at any point of calls that the main thread makes.
 
-    python tests/guard/bombard.py --signals 100000 [--seed 7] [--ledger FILE]
+    python tests/guard/bombard.py --signals 100000 [--seed 7] [--ledger FILE] [--task]
 
 So strike Ctrl-C, the soft time limits of task queues and timeouts by alarm. The server is a function in this
 process, so that a call consists of what farthing does. It prints what came of the calls as JSON, with status
@@ -12,6 +12,7 @@ left to keep others from writing.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import fcntl
 import json
@@ -21,7 +22,9 @@ import sqlite3
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -63,42 +66,96 @@ class Client:
         return Body(ANSWER)
 
 
+class AsyncClient(Client):
+    """The same for a task."""
+
+    async def request(self, cast_to: object, options: object) -> Body:  # type: ignore[override]
+        return Body(ANSWER)
+
+
 def strike(*_: object) -> None:
     raise Struck
 
 
-def bombard(meter: Meter, path: Path, signals: int, seed: int) -> dict[str, Any]:
-    """Call until so many signals have struck a call; who was told what."""
+class Suspended:
+    """What a call waits for, passed on to the loop."""
+
+    def __init__(self, future: Any) -> None:
+        self.future = future
+
+    def __await__(self) -> Iterator[Any]:
+        yield self.future
+
+
+Request = Callable[[], Iterator[Any]]
+"""Makes a call; the iterator stops when it has returned, and gives what it waits for meanwhile."""
+
+
+def by_a_thread(meter: Meter) -> Request:
     client: Any = meter.wrap(Client(), budget="$1000000/total")  # type: ignore[type-var]
-    client.request(None, OPTIONS)
+
+    def request() -> Iterator[Any]:
+        client.request(None, OPTIONS)
+        yield from ()
+
+    return request
+
+
+def by_a_task(meter: Meter) -> Request:
+    client: Any = meter.wrap(AsyncClient(), budget="$1000000/total")  # type: ignore[type-var]
+    return lambda: client.request(None, OPTIONS).__await__()
+
+
+async def bombard(request: Request, path: Path, signals: int, seed: int) -> dict[str, Any]:
+    """Call until so many signals have struck a call; who was told what."""
     rng = random.Random(seed)
-    returned, struck, beside = 1, 0, 0
+    returned, struck, beside = 0, 0, 0
     sys.unraisablehook = lambda _: None  # a finalizer that was struck cannot raise, and Python would say so
+    warnings.simplefilter(
+        "ignore", RuntimeWarning
+    )  # as it does of a coroutine that was struck before it began
     signal.signal(signal.SIGALRM, strike)
     while struck < signals:
-        calling = False
-        try:
-            signal.setitimer(signal.ITIMER_REAL, rng.uniform(20e-6, LONGEST_PAUSE))
-            calling = True
-            client.request(None, OPTIONS)
-            calling = False
-            returned += 1
-            for _ in range(100_000):
-                pass
-        except Struck:
-            if calling:
-                struck += 1
-            else:
-                beside += 1
-        finally:
+        steps, goes_on = request(), True
+        while goes_on:
+            calling, waits = False, None
             try:
-                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(20e-6, LONGEST_PAUSE))
+                calling = True
+                waits = next(steps, None)
+                calling = False
+                goes_on = waits is not None
+                if not goes_on:
+                    returned += 1
+                    for _ in range(100_000):
+                        pass
             except Struck:
-                beside += 1
+                if calling:
+                    struck += 1
+                    goes_on = False
+                else:
+                    beside += 1
+            finally:
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                except Struck:
+                    beside += 1
+            if goes_on and waits is not None:
+                await Suspended(waits)
         if struck % PROBE_EVERY == 0 and not can_be_written(path):
             break
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
     return {"struck": struck, "beside": beside, "returned": returned}
+
+
+def unsuspended(coroutine: Coroutine[Any, None, dict[str, Any]]) -> dict[str, Any]:
+    """What comes of it in no loop."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        told: dict[str, Any] = end.value
+        return told
+    raise AssertionError("A thread's call has waited for a loop.")
 
 
 def can_be_written(path: Path) -> bool:
@@ -121,13 +178,16 @@ def can_be_written(path: Path) -> bool:
     return True
 
 
-def outcome(path: Path, signals: int, seed: int, *, rescued: bool) -> dict[str, Any]:
+def outcome(path: Path, signals: int, seed: int, *, rescued: bool, task: bool = False) -> dict[str, Any]:
     """What is left of it all; `faults` is empty if every promise was kept."""
     if not rescued:
         drivers._Course.broken = lambda *_, **__: None  # type: ignore[method-assign]
     meter = metered(path)
     meter.warm()
-    told = bombard(meter, path, signals, seed)
+    if task:
+        told = asyncio.run(bombard(by_a_task(meter), path, signals, seed))
+    else:
+        told = unsuspended(bombard(by_a_thread(meter), path, signals, seed))
     unlocked = can_be_written(path)
     meter.wrap(Client()).request(None, OPTIONS)  # type: ignore[type-var]
     meter.close()
@@ -160,10 +220,11 @@ def main() -> int:
     parser.add_argument("--signals", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--ledger", type=Path)
+    parser.add_argument("--task", action="store_true", help="by a task, whose writes are done in its loop")
     parser.add_argument("--without-rescue", action="store_true", help="the control: take the guard out")
     given = parser.parse_args()
     path = given.ledger or Path(tempfile.mkdtemp(prefix="farthing-signals-")) / "ledger.db"
-    left = outcome(path, given.signals, given.seed, rescued=not given.without_rescue)
+    left = outcome(path, given.signals, given.seed, rescued=not given.without_rescue, task=given.task)
     sys.stdout.write(f"{json.dumps(left)}\n")
     return int(bool(left["faults"]))
 

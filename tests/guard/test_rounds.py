@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from queue import SimpleQueue
 from typing import Any
 
 from farthing.engine.courier import Courier, Together
@@ -48,17 +49,25 @@ def test_more_than_are_taken_at_once_are_all_answered() -> None:
     assert [len(some) for some in jobs.seen] == [512, 512, 176]
 
 
-def test_rung_for_by_each_task_it_takes_what_is_there_by_then() -> None:
+class Hasty(Courier):
+    """Hands over each job as it is asked for, and waits until the first has been taken."""
+
+    def __init__(self, taken: threading.Event) -> None:
+        super().__init__()
+        courier = self
+
+        class Asked(SimpleQueue[Any]):
+            def put(self, job: Any, *_: Any) -> None:
+                courier._hand_over([job])
+                assert taken.wait(PATIENCE)
+
+        self._asked = Asked()
+
+
+def test_handed_over_by_each_task_it_takes_what_is_there_by_then() -> None:
     """The control: the first job is taken alone, as the courier is let at it before the second is there."""
-    courier, jobs, taken = Courier(), Jobs(), threading.Event()
-
-    class Hasty(Courier):
-        def post(self, *args: Any) -> None:
-            super().post(*args)
-            self._ring()
-            assert taken.wait(PATIENCE)
-
-    courier = Hasty()
+    jobs, taken = Jobs(), threading.Event()
+    courier = Hasty(taken)
     all_of = jobs.all_of
     jobs.all_of = lambda wants: (all_of(wants), taken.set())[0]  # type: ignore[method-assign,func-returns-value]
     assert served(courier, jobs) == list(range(TASKS))

@@ -214,13 +214,16 @@ def test_a_closed_meter_works_again(still: Meter, provider: FakeProvider) -> Non
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no interval timers")
+@pytest.mark.parametrize("caller", [[], ["--task"]], ids=["by the main thread", "by a task"])
 @pytest.mark.parametrize("rescued", [True, False], ids=["rescued", "control"])
-def test_whatever_an_interrupt_strikes_no_hold_is_left(ledger_path: Path, rescued: bool) -> None:
+def test_whatever_an_interrupt_strikes_no_hold_is_left(
+    ledger_path: Path, rescued: bool, caller: list[str]
+) -> None:
     """A signal handler raises at any point of a call, as those of task queues do. Without the driver's care
     holds are left: the control. `bombard.py` does the same as often as it is told."""
     without = [] if rescued else ["--without-rescue"]
     done = subprocess.run(
-        [sys.executable, BOMBARD, "--signals", "700", "--ledger", ledger_path, *without],
+        [sys.executable, BOMBARD, "--signals", "700", "--ledger", ledger_path, *without, *caller],
         stdout=subprocess.PIPE,
         timeout=PATIENCE,
         check=False,

@@ -27,6 +27,7 @@ FORMATTED = {
     "ledger/questions/checking.py": {"keys", "columns", "minus", "totals", "table", "selected", "differs"},
     "ledger/upkeep/migrations.py": {"name", "select"},
     "ledger/upkeep/schema.py": {"kept", "dimensions", "of_row"},
+    "ledger/writing/posting.py": {"int(seconds * 1000)"},  # a PRAGMA takes no bound values
     "ledger/calls/summing.py": {"account", "operation", "provider", "model"},
 }  # fmt: skip
 """Beside constants of the module and of others, which are in capitals."""

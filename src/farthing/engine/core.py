@@ -15,7 +15,7 @@ from farthing.alerts import Messenger
 from farthing.catalog import Catalog
 from farthing.engine.courier import Courier, Together
 from farthing.engine.ending import Ending
-from farthing.engine.grouped import can_be_grouped, together
+from farthing.engine.grouped import at_once, can_be_grouped, together
 from farthing.engine.overdue import Overdue, nowhere
 from farthing.engine.process import keep, nothing
 from farthing.engine.quirks import Quirks
@@ -171,7 +171,7 @@ class Engine(Ending):
         if type(want) is Wait:
             return await await_turn(self.guard.line, want.place)
         grouped = can_be_grouped(want)
-        job = Together(self._together, want) if grouped else lambda: self.perform(want)
+        job = Together(self._together, want, self._at_once) if grouped else lambda: self.perform(want)
         if type(want) is not Reservation and getattr(want, "hurry", False):
             self.courier.post(job)
             return None
@@ -179,6 +179,13 @@ class Engine(Ending):
 
     def _together(self, wants: list[Any]) -> list[Any]:
         return together(self, wants)
+
+    def _at_once(self, wants: list[Any]) -> list[Any] | None:
+        return at_once(self, wants)
+
+    def is_quiet(self) -> bool:
+        """True if the ledger is open, and nothing has to be booked before anything else."""
+        return self._ledger is not None and self._left.empty() and not self._overdue
 
     def _left_behind(self, answer: object) -> None:
         """What the ledger answered to a task that has been cancelled meanwhile."""

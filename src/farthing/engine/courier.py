@@ -1,39 +1,53 @@
 """A thread that waits for the ledger so that event loops need not.
 
 Jobs are done in order; what has queued up meanwhile is done in one go where it can be (`Together`), and each
-loop is woken once for it. A loop rings for the courier once in each of its rounds, when all that could run
-has run: rung for by each task, it mostly took one job at a time, each with a commit and a fight for the
-interpreter (64 tasks in one loop made 0.66 of the calls of a bare client then, and make 0.80 now). What an
-awaiting task gives up on is done all the same, and its result handed to `orphan`: a reserve that was
+loop is woken once for it. What the tasks of a loop ask for in one of its rounds is put together until all
+that could run has run: taken one by one, each would be a commit and a fight for the interpreter.
+
+What needs no waiting at all (`Together.at_once`) is not handed over: to change threads twice costs a loop
+several times what it saves. It is done in the loop itself, for a lone task when it asks, for several at the
+end of their round.
+
+What an awaiting task gives up on is done all the same, and its result handed to `orphan`: a reserve that was
 committed for a cancelled task has to be voided.
 """
 
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Final
 
-from farthing.loops import Loop, Signal, running
+from farthing.loops import Loop, Signal, current_task, running
 
 __all__ = ["Courier", "Together"]
 
-_MOST = 512
-"""Jobs that are taken at once."""
+_MOST: Final = 512
+"""Jobs that the thread takes at once."""
+
+_MOST_AT_ONCE: Final = 64
+"""Jobs that a loop does itself: about a millisecond of work."""
 
 
 class Together:
     """A job that is done with its neighbours of the same kind: `of_all` takes what each wants, and gives the
-    answer, or the error, of each."""
+    answer, or the error, of each. So does `at_once`, or it gives None if that would take waiting."""
 
-    __slots__ = ("of_all", "want")
+    __slots__ = ("at_once", "of_all", "want")
 
-    def __init__(self, of_all: Callable[[list[Any]], list[Any]], want: Any) -> None:
+    def __init__(
+        self,
+        of_all: Callable[[list[Any]], list[Any]],
+        want: Any,
+        at_once: Callable[[list[Any]], list[Any] | None] = lambda _: None,
+    ) -> None:
         self.of_all = of_all
         self.want = want
+        self.at_once = at_once
 
 
 Job = Callable[[], Any] | Together
@@ -95,38 +109,73 @@ class Courier:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._stopped = False
-        self._ringer: Loop | None = None  # the last loop that is going to ring
+        self._asked: SimpleQueue[_Queued | None] = SimpleQueue()  # in the rounds that loops are in
+        self._in_round: Loop | None = None  # the last loop that is in one
+        self._asker: object = None  # the first task that asked in it
+        self._several = False  # whether others did, too
+        self._crowded = False  # and in the one before
 
-    def post(self, job: Job, errand: _Errand | None = None) -> None:
+    def post(self, job: Job) -> None:
         """Have a job done; nobody waits. Inline once the courier has been stopped."""
-        if self._stopped:
-            _carry([(job, errand)])
-            return
-        if self._thread is None:
-            self._start()
-        self._jobs.put((job, errand))
-        soon = None if errand is None else getattr(errand.loop, "call_soon", None)  # only asyncio's have one
-        if errand is None or soon is None:
-            self._bell.put(None)
-        elif self._ringer is not errand.loop:
-            soon(self._ring)
-            self._ringer = errand.loop  # in this order: an interrupt between them must not silence the loop
-
-    def _ring(self) -> None:
-        self._ringer = None
-        self._bell.put(None)
+        self._hand_over([(job, None)])
 
     async def bring(self, job: Job, orphan: Callable[[Any], None]) -> Any:
         """Have a job done and wait for its result; it goes to `orphan` if the task is cancelled meanwhile."""
-        errand = _Errand(running(), orphan)
-        self.post(job, errand)
+        loop = running()
+        soon = getattr(loop, "call_soon", None)  # only asyncio's have one
+        if soon is not None:
+            task = current_task(loop)
+            if self._in_round is not loop:
+                soon(self._end_round, loop)
+                self._in_round = loop  # in this order: an interrupt between them must not silence the loop
+                self._asker, self._several = task, False
+            elif self._asker is not task:
+                self._several = True
+            if not (self._several or self._crowded) and type(job) is Together:
+                answers = job.at_once([job.want])
+                if answers is not None:
+                    return _given(answers[0])
+        errand = _Errand(loop, orphan)
+        if soon is not None:
+            self._asked.put((job, errand))
+        else:
+            self._hand_over([(job, errand)])
         try:
             await errand.done
-        except BaseException:  # cancelled, or dropped with its loop, which will never ring
+        except BaseException:  # cancelled, or dropped with its loop, whose round will never end
             errand.abandon()
             self._bell.put(None)
             raise
         return errand.answer()
+
+    def _end_round(self, loop: Loop) -> None:
+        """All tasks of a loop have asked that could."""
+        self._in_round = self._asker = None
+        self._crowded = self._several
+        asked = [each for each in _all_of(self._asked) if each is not None]
+        together = [(job, errand) for job, errand in asked if type(job) is Together]
+        if together and len(together) <= _MOST_AT_ONCE:
+            wants = [job.want for job, _ in together]
+            try:
+                answers = together[0][0].at_once(wants)
+            except BaseException as error:  # of a signal handler: it strikes those who asked
+                answers = [error] * len(wants)
+            if answers is not None:
+                _tell([errand for _, errand in together], answers, loop)
+                asked = [each for each in asked if type(each[0]) is not Together]
+        self._hand_over(asked)
+
+    def _hand_over(self, jobs: Sequence[_Queued]) -> None:
+        if not jobs:
+            return
+        if self._stopped:
+            _carry(jobs)
+            return
+        if self._thread is None:
+            self._start()
+        for each in jobs:
+            self._jobs.put(each)
+        self._bell.put(None)
 
     def stop(self) -> None:
         """Do what is queued, then nothing more: later jobs are done by whoever posts them."""
@@ -136,7 +185,7 @@ class Courier:
             self._bell.put(None)
             thread.join(timeout=10)
         while jobs := self._queued():
-            _carry(job for job in jobs if job is not None)
+            _carry([job for job in jobs if job is not None])
 
     def _start(self) -> None:
         with self._starting:
@@ -153,18 +202,29 @@ class Courier:
         """Wait for the bell and do what is queued by then; False if it was the last."""
         self._bell.get()
         jobs = self._queued()
-        if len(jobs) == _MOST:
+        if len(jobs) >= _MOST:
             self._bell.put(None)  # a loop has rung once for all of them
-        _carry(job for job in jobs if job is not None)
+        _carry([job for job in jobs if job is not None])
         return None not in jobs
 
     def _queued(self) -> list[_Queued | None]:
-        """What is queued at this moment; nobody lingers for more."""
-        jobs: list[_Queued | None] = []
-        with contextlib.suppress(Empty):
-            while len(jobs) < _MOST and not self._jobs.empty():
-                jobs.append(self._jobs.get_nowait())
-        return jobs
+        """What is queued at this moment, by loops too that may never end their round; nobody lingers."""
+        return _all_of(self._jobs, _MOST) + _all_of(self._asked)
+
+
+def _given(answer: Any) -> Any:
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
+def _all_of(queue: SimpleQueue[_Queued | None], most: int = sys.maxsize) -> list[_Queued | None]:
+    """What is in it at this moment."""
+    found: list[_Queued | None] = []
+    with contextlib.suppress(Empty):
+        while len(found) < most and not queue.empty():
+            found.append(queue.get_nowait())
+    return found
 
 
 def _carry(jobs: Iterable[_Queued]) -> None:
@@ -200,13 +260,16 @@ def _done_together(of_all: Callable[[list[Any]], list[Any]], wants: list[Any]) -
         return [error] * len(wants)
 
 
-def _tell(errands: list[_Errand | None], results: list[Any]) -> None:
-    """Give each errand its result, and wake each loop once."""
+def _tell(errands: Sequence[_Errand | None], results: list[Any], here: Loop | None = None) -> None:
+    """Give each errand its result, and wake each loop once; the one that runs `here` at once."""
     told: dict[Loop, list[_Errand]] = {}
     for errand, result in zip(errands, results, strict=True):
         if errand is not None and errand.finish(result):
             told.setdefault(errand.loop, []).append(errand)
     for loop, waiting in told.items():
+        if loop is here:
+            _wake(waiting)
+            continue
         try:
             loop.call_soon_threadsafe(_wake, waiting)
         except RuntimeError:  # the loop was closed meanwhile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from farthing.ledger.store import Reservation
 if TYPE_CHECKING:
     from farthing.engine.core import Engine
 
-__all__ = ["can_be_grouped", "together"]
+__all__ = ["at_once", "can_be_grouped", "together"]
 
 
 def can_be_grouped(want: object) -> bool:
@@ -27,31 +28,52 @@ def together(engine: Engine, wants: list[Any]) -> list[Any]:
     if len(wants) == 1:
         return [engine.perform(wants[0])]
     engine.sweep()
-    answers: list[Any]
+    answers: Sequence[Any]
     try:
         engine.catch_up()
-        answers = list(
-            engine.ledger.together(
-                [want if type(want) is Reservation else (want.grant, want.end, want.void) for want in wants]
-            )
-        )
+        answers = engine.ledger.together([_write(want) for want in wants])
     except BaseException as error:
         answers = [error] * len(wants)
+    return _answered(engine, wants, answers)
+
+
+def at_once(engine: Engine, wants: list[Any]) -> list[Any] | None:
+    """The same in an event loop, which must not be held up: None, with nothing done, if it would be."""
+    if not engine.is_quiet():
+        return None
+    try:
+        answers = engine.ledger.at_once([_write(want) for want in wants])
+    except Exception as error:
+        answers = [error] * len(wants)
+    except BaseException as error:  # of a signal handler, perhaps after the commit
+        for want in wants:
+            if type(want) is Settle:
+                engine.postpone(want, error)
+        raise
+    return None if answers is None else _answered(engine, wants, answers)
+
+
+def _write(want: Any) -> Any:
+    return want if type(want) is Reservation else (want.grant, want.end, want.void)
+
+
+def _answered(engine: Engine, wants: list[Any], answers: Sequence[Any]) -> list[Any]:
+    found = list(answers)
     failed = False
     for place, want in enumerate(wants):
-        answer = answers[place]
+        answer = found[place]
         if type(want) is not Settle:
             if isinstance(answer, LedgerError):
-                answers[place] = _own(answer)
+                found[place] = _own(answer)
             continue
-        answers[place] = None
+        found[place] = None
         if isinstance(answer, BaseException):
             failed = True
             engine.postpone(want, answer)
     if not failed:
         engine.retry()
     engine.guard.line.freed()
-    return answers
+    return found
 
 
 def _own(error: LedgerError) -> LedgerError:

@@ -256,6 +256,13 @@ class Ledger(Alerting, Amending, Keeping, Margins, Parking, PriceStore, Spills, 
         error of one is its answer and stops no other."""
         ...
 
+    def at_once(
+        self, writes: Sequence[Reservation | Ending]
+    ) -> Sequence[Grant | Short | Stale | bool | BaseException] | None:
+        """`together` for a caller that must not wait, as an event loop: None, with nothing done, if the store
+        would have to wait for others or for the disk."""
+        ...
+
     def give_up(self, call_id: str) -> None:
         """Void a call that nobody will send or settle, if it was reserved and is pending. Where its reserve
         may have been committed although its caller was interrupted, this leaves no hold behind."""

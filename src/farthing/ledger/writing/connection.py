@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 from farthing.errors import LedgerError, LedgerLocked, LedgerMoved
 from farthing.ledger.upkeep.migrations import is_current, migrate
 from farthing.ledger.writing.faults import translated
-from farthing.ledger.writing.lock import FileLock, check_header, prepare
+from farthing.ledger.writing.lock import Busy, FileLock, check_header, prepare
 from farthing.ledger.writing.posting import Posting
 
 __all__ = ["MEMORY", "Connections"]
@@ -50,7 +50,6 @@ class Connections:
         self._reader: sqlite3.Connection | None = None
         self._lock: FileLock | None = None
         self._identity: tuple[int, int] = (0, 0)
-        self._full = False
         self.closed = False
         self.before_commit: Callable[[Posting], None] = _raises_nothing
         self.on_commit: Callable[[], None] = _nothing
@@ -65,17 +64,20 @@ class Connections:
         *,
         full: bool,
         patient: bool = True,
+        at_once: bool = False,
         held: FileLock | None = None,
     ) -> _T:
         """Run `operation(conn, argument)` in a transaction of its own, committed when it returns.
 
         Args:
             full: True if the commit must survive a power cut.
+            at_once: for an event loop: whatever has to be waited for is left to others.
             held: the lock file, if the caller has locked it.
 
         Raises:
             LedgerError: of the fitting kind; nothing was written.
-            Busy: if another process is writing, for a caller that is not `patient`.
+            Busy: if another process is writing, for a caller that is not `patient` or writes `at_once`; for
+                the latter also if the file is to be opened, synced or checkpointed.
         """
         deadline = time.monotonic() + self.timeout
         # `with` takes and gives back the mutex without a gap into which a signal handler could raise.
@@ -84,6 +86,8 @@ class Connections:
             raise LedgerLocked(f"{self.where} is being written by this very thread, below us")
         with self.mutex:
             conn = self._conn
+            if at_once and (conn is None or full or conn.is_long()):
+                raise Busy
             if conn is None:
                 conn = self._open(deadline)
             lock = self._lock
@@ -91,19 +95,18 @@ class Connections:
             try:
                 if lock is not None:
                     if held is None:
-                        lock.acquire(deadline if patient else None)
-                    self._check_place(held or lock)
+                        lock.acquire(deadline if patient and not at_once else None)
+                    (held or lock).check_place(self._identity)
                 if conn.in_transaction:  # an asynchronous exception struck between BEGIN and its handler
                     self._undo(conn)
-                if full is not self._full:
-                    self._switch(conn, full=full)
+                seconds = 0.0 if at_once else self.timeout
+                if full is not conn.full or seconds != conn.seconds:
+                    conn.suit(full=full, seconds=seconds)
                 conn.execute("BEGIN IMMEDIATE")
                 answer = operation(conn, argument)
-                if conn.in_transaction:
-                    if conn.due:
-                        self.before_commit(conn)
-                    conn.execute("COMMIT")
-                self.on_commit()
+                self._commit(conn)
+                if conn.is_due and not at_once:
+                    conn.checkpoint()
                 return answer
             except BaseException as error:
                 self._undo(conn)
@@ -115,6 +118,14 @@ class Connections:
                 self._writer = 0
                 if lock is not None and held is None:
                     lock.release()
+
+    def _commit(self, conn: Posting) -> None:
+        if conn.in_transaction:
+            if conn.due:
+                self.before_commit(conn)
+            conn.execute("COMMIT")
+        self.on_commit()
+        conn.commits += 1
 
     def writing_here(self) -> bool:
         """True if this thread is in the middle of a write: what a garbage collection or a signal handler runs
@@ -155,20 +166,6 @@ class Connections:
         self.open()
         return None if self.memory else FileLock(f"{self.where}.lock", self.where)
 
-    def _switch(self, conn: sqlite3.Connection, *, full: bool) -> None:
-        conn.execute("PRAGMA synchronous = FULL" if full else "PRAGMA synchronous = NORMAL")
-        self._full = full
-
-    def _check_place(self, lock: FileLock) -> None:
-        try:
-            here, there = os.stat(self.where), os.stat(lock.path)  # noqa: PTH116  a str, on the hot path
-        except FileNotFoundError:
-            raise LedgerMoved(
-                f"{self.where} or its lock file has been removed or moved; open it anew."
-            ) from None
-        if (here.st_dev, here.st_ino) != self._identity or (there.st_dev, there.st_ino) != lock.identity:
-            raise LedgerMoved(f"The file under {self.where} is another one than was opened; open it anew.")
-
     # Reading
 
     def read(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -198,7 +195,7 @@ class Connections:
             self.open()
         lock = self._lock
         if lock is not None:
-            self._check_place(lock)
+            lock.check_place(self._identity)
         if self._reader is not None:
             return self._reader
         reader = sqlite3.connect(
@@ -286,19 +283,16 @@ class Connections:
             if sys.platform == "darwin":
                 conn.execute("PRAGMA fullfsync = ON")
                 conn.execute("PRAGMA checkpoint_fullfsync = ON")
-        self._switch(conn, full=False)
+        conn.suit(full=False, seconds=self.timeout)
         conn.execute("BEGIN IMMEDIATE")
         try:
             if not current and not is_current(conn, self.where):
                 migrate(conn)
             self._ready(conn)
-            if conn.due:
-                self.before_commit(conn)
-            conn.execute("COMMIT")
+            self._commit(conn)
         except BaseException:
             self._undo(conn)
             raise
-        self.on_commit()
         self._conn = conn
 
     def close(self, farewell: Callable[[sqlite3.Connection], None]) -> None:
@@ -310,7 +304,7 @@ class Connections:
             try:
                 if lock is not None:
                     lock.acquire(time.monotonic() + self.timeout)
-                    self._check_place(lock)
+                    lock.check_place(self._identity)
                 if conn is not None:
                     if conn.in_transaction:
                         self._undo(conn)
@@ -333,7 +327,7 @@ class Connections:
         if lock is None:
             return True
         try:
-            self._check_place(lock)
+            lock.check_place(self._identity)
         except LedgerMoved:
             return False
         return True

@@ -14,9 +14,11 @@ from farthing.ledger.calls.keys import BITS, Keys, key_at
 from farthing.ledger.calls.names import Names
 from farthing.ledger.calls.owner import Owner
 from farthing.ledger.calls.summing import Summing
-from farthing.ledger.store import Clock, Ending, Grant, Reservation, Short, Stale
+from farthing.ledger.store import Clock, Durability, Ending, Grant, Reservation, Short, Stale
 from farthing.ledger.writing.batch import Apart, Batch
 from farthing.ledger.writing.faults import translated
+from farthing.ledger.writing.lock import Busy
+from farthing.ledger.writing.writer import Writer
 
 __all__ = ["Group", "concerns_all", "needs_full"]
 
@@ -50,6 +52,7 @@ class Group:
     """The part of `farthing.ledger.store.Ledger` that does many in one transaction."""
 
     where: str
+    durability: Durability
     _clock: Clock
     _keys: Keys
     _names: Names
@@ -58,7 +61,9 @@ class Group:
     _summing: Summing
     _windows: Windows
     _write: _Writes
+    _writer: Writer
     _hold: Callable[[sqlite3.Connection, Reservation], Grant | Short | Stale]
+    _reserve: Callable[[sqlite3.Connection, Reservation], Grant | Short | Stale]
     _settle: Callable[[sqlite3.Connection, Ending], bool]
     _void_orphans: Callable[[sqlite3.Connection], None]
     _forget: Callable[[], None]
@@ -70,6 +75,37 @@ class Group:
             self._orphans.extend(write.id for write in writes if isinstance(write, Reservation))
             raise
 
+    def at_once(self, writes: Sequence[_Write]) -> Sequence[_Answer | BaseException] | None:
+        if self.durability != "fast" and (self.durability == "strict" or any(map(needs_full, writes))):
+            return None
+        if any(
+            type(each) is Reservation and holding.known_places(self._windows, each) is None for each in writes
+        ):
+            return None  # a window that is made now may have to be summed from many rows
+        try:
+            return [self._one_at_once(writes[0])] if len(writes) == 1 else self._all_at_once(writes)
+        except Busy:
+            return None
+        except Exception as error:  # noqa: BLE001  it is the answer
+            return [error] * len(writes)
+        except BaseException:
+            self._orphans.extend(write.id for write in writes if isinstance(write, Reservation))
+            raise
+
+    def _is_known(self, write: _Write) -> bool:
+        """Whether its windows are remembered: one that is made may have to be summed from many rows."""
+        return not isinstance(write, Reservation) or holding.known_places(self._windows, write) is not None
+
+    def _one_at_once(self, write: _Write) -> _Answer:
+        if isinstance(write, Reservation):
+            return self._writer.at_once(self._reserve, write)
+        settled = self._writer.at_once(self._settle, write)
+        self._owner.ended(write[0].reservation.id)
+        return settled
+
+    def _all_at_once(self, writes: Sequence[_Write]) -> Sequence[_Answer | BaseException]:
+        return self.do_all(self._writer.at_once, writes, full=False)
+
     def do_all(
         self, write: _Writes, arguments: Sequence[_Write], *, full: bool
     ) -> Sequence[_Answer | BaseException]:
@@ -77,11 +113,15 @@ class Group:
         answers: Sequence[_Answer | BaseException]
         try:
             answers = write(self._do_all, arguments, full=full)
+        except Busy:
+            raise
         except Exception as error:  # noqa: BLE001  of one, which is found, or of all
             if concerns_all(error):
                 return [error] * len(arguments)
             try:
                 answers = write(self._do_each, arguments, full=full)
+            except Busy:
+                raise
             except Exception as error:  # noqa: BLE001  it is the answer
                 return [error] * len(arguments)
         for argument, answer in zip(arguments, answers, strict=True):

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from farthing.errors import LedgerCorrupt, LedgerError, LedgerLocked
+from farthing.errors import LedgerCorrupt, LedgerError, LedgerLocked, LedgerMoved
 
 __all__ = ["Busy", "FileLock", "check_header", "network_file_system", "try_lock"]
 
@@ -100,14 +100,14 @@ def try_lock(fd: int) -> bool:
 class FileLock:
     """An exclusive lock between processes. Threads of one process need a mutex of their own around it."""
 
-    __slots__ = ("_fd", "_where", "identity", "path")
+    __slots__ = ("_fd", "_identity", "_path", "_where")
 
     def __init__(self, path: str, where: str) -> None:
-        self.path = path
+        self._path = path
         self._where = where
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
         stat = os.fstat(self._fd)
-        self.identity = (stat.st_dev, stat.st_ino)
+        self._identity = (stat.st_dev, stat.st_ino)
 
     def acquire(self, deadline: float | None) -> None:
         """Take it, at the latest at `deadline` of `time.monotonic`; None to take it only if it is free.
@@ -139,6 +139,24 @@ class FileLock:
             else:
                 return
         raise LedgerLocked(f"Another program has held {self._where} for too long; nothing was written.")
+
+    def check_place(self, ledger: tuple[int, int]) -> None:
+        """See that the paths still lead to the files that were opened.
+
+        Args:
+            ledger: device and inode of the ledger.
+
+        Raises:
+            LedgerMoved: if they do not.
+        """
+        try:
+            here, there = os.stat(self._where), os.stat(self._path)  # noqa: PTH116  a str, on the hot path
+        except FileNotFoundError:
+            raise LedgerMoved(
+                f"{self._where} or its lock file has been removed or moved; open it anew."
+            ) from None
+        if (here.st_dev, here.st_ino) != ledger or (there.st_dev, there.st_ino) != self._identity:
+            raise LedgerMoved(f"The file under {self._where} is another one than was opened; open it anew.")
 
     def release(self) -> None:
         """Give it back; harmless if it is not held."""

@@ -1,11 +1,16 @@
-"""A connection that writes: it remembers which windows may have to raise an alert before the commit."""
+"""A connection that writes: what it is set to, how long its log is, what to look at before a commit."""
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from typing import Any
+from typing import Any, Final
 
 __all__ = ["Posting"]
+
+_COMMITS: Final = 1_500
+"""After so many, those who must not wait leave the checkpoint to somebody who may: well before SQLite's own
+turn comes at 16,000 pages, of which a commit has two and more."""
 
 
 class Posting(sqlite3.Connection):
@@ -13,15 +18,45 @@ class Posting(sqlite3.Connection):
 
     Attributes:
         due: windows in which the transaction has reached the amount at which the next alert is due.
+        full: whether a commit survives a power cut.
+        seconds: that it waits for programs which lock the file without the lock file.
+        commits: since the last checkpoint that was made on purpose.
+        is_due: whether the next writer who may wait is to make one.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         due: set[int] = set()
         self.due = due
+        self.full = True
+        self.seconds = -1.0
+        self.commits = 0
+        self.is_due = False
 
         def alert_due(window: int) -> int:
             due.add(window)
             return 0
 
         self.create_function("alert_due", 1, alert_due)
+
+    def suit(self, *, full: bool, seconds: float) -> None:
+        """Have commits survive a power cut or only the end of the process, and transactions wait so long for
+        those of other programs."""
+        if full is not self.full:
+            self.execute("PRAGMA synchronous = FULL" if full else "PRAGMA synchronous = NORMAL")
+            self.full = full
+        if seconds != self.seconds:
+            self.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+            self.seconds = seconds
+
+    def is_long(self) -> bool:
+        """Whether the log has grown so much that a commit may have to write all of it back, and to wait for
+        the disk."""
+        self.is_due = self.commits >= _COMMITS
+        return self.is_due
+
+    def checkpoint(self) -> None:
+        """Write the log back, as far as readers let it be."""
+        self.is_due, self.commits = False, 0
+        with contextlib.suppress(sqlite3.Error):  # what was to be written is committed; SQLite tries again
+            self.execute("PRAGMA wal_checkpoint (PASSIVE)").fetchone()

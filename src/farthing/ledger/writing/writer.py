@@ -126,6 +126,28 @@ class Writer:
         answer: _T = self._handed_over(operation, argument, full=full)
         return answer
 
+    def at_once(
+        self, operation: Callable[[sqlite3.Connection, Any], _T], argument: object, *, full: bool = False
+    ) -> _T:
+        """The same where nobody may wait.
+
+        Raises:
+            LedgerError: of the fitting kind; nothing was written.
+            Busy: if it would have to be waited for, or others wait already; nothing was written.
+        """
+        connections = self._connections
+        if self._queueing or connections.mutex.locked():
+            raise Busy
+        try:
+            return connections.write(operation, argument, full=full, at_once=True)
+        except LedgerLocked as error:
+            raise Busy from error
+        except Exception:
+            raise
+        except BaseException:
+            connections.give_back()
+            raise
+
     def writing_here(self) -> bool:
         """True if this thread is writing, or is the one that others wait for: it must not wait itself."""
         return self._connections.writing_here() or self._ident == threading.get_ident()
