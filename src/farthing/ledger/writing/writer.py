@@ -9,7 +9,6 @@ on is not done any more, or undone if it is done already.
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
@@ -64,9 +63,7 @@ class _Slot:
         "finished",
         "full",
         "grouped",
-        "next",
         "operation",
-        "woken",
     )
 
     def __init__(self, operation: Operation, argument: object, *, full: bool, grouped: bool) -> None:
@@ -74,8 +71,7 @@ class _Slot:
         self.argument = argument
         self.full = full
         self.grouped = grouped
-        self.abandoned = self.finished = self.woken = False
-        self.next: _Slot | None = None
+        self.abandoned = self.finished = False
         self.answer: Any = None
         self.done = threading.Lock()
         self.done.acquire()
@@ -95,7 +91,6 @@ class Writer:
         self._queue: SimpleQueue[_Slot | None] = SimpleQueue()
         self._queueing = False  # whether callers queue
         self._lonely = 0
-        self._told: list[tuple[_Slot, Any]] = []
         self._thread: threading.Thread | None = None
         self._ident = 0  # of the thread that runs
         self._starting = threading.Lock()
@@ -159,9 +154,6 @@ class Writer:
         try:
             self._put(slot)
             in_time = slot.done.acquire(timeout=self._connections.timeout)
-            slot.woken = True
-            if slot.next is not None:
-                _wake(slot.next)
         except BaseException:  # of a signal handler
             self._give_up(slot)
             raise
@@ -235,7 +227,7 @@ class Writer:
         """Wait for a write and do what has queued up; False if there will be none."""
         queue = self._queue
         try:
-            first = queue.get(timeout=_SOON if self._queueing or self._told else _IDLE)
+            first = queue.get(timeout=_SOON if self._queueing else _IDLE)
         except Empty:
             return self._goes_on()
         if first is None:
@@ -247,7 +239,6 @@ class Writer:
             if lock is not None:
                 self._connections.give_back()
                 lock.wait()
-            self._wake_rest()
             while len(slots) < _MOST and not queue.empty():
                 slot = queue.get()
                 if slot is None:
@@ -269,9 +260,7 @@ class Writer:
 
     def _goes_on(self) -> bool:
         """Nothing has queued up for some time: callers may try for themselves, and later the thread ends."""
-        if self._told:
-            self._wake_rest()
-        elif self._queueing:
+        if self._queueing:
             self._queueing = False
         else:
             thread, self._thread = self._thread, None
@@ -301,26 +290,13 @@ class Writer:
                 told.append((slot, answer))
 
     def _tell(self, told: list[tuple[_Slot, Any]]) -> None:
-        """Wake the first, which wakes the second: woken all at once they would fight for the interpreter."""
-        before: _Slot | None = None
-        for slot, answer in reversed(told):
+        for slot, answer in told:
             slot.answer = answer
-            slot.next = before
             slot.finished = True
             if slot.abandoned:
                 self._undo(slot)
             else:
-                before = slot
-        self._told = told
-        if before is not None:
-            _wake(before)
-
-    def _wake_rest(self) -> None:
-        """Wake those whom nobody has woken, as the one before them has been struck or is slow."""
-        for slot, _ in self._told:
-            if not slot.woken:
-                _wake(slot)
-        self._told = []
+                slot.done.release()
 
     def _drain(self) -> None:
         """Do what is queued in this thread."""
@@ -336,7 +312,6 @@ class Writer:
             except BaseException as error:  # noqa: BLE001  it is the answer
                 answer = error
             self._tell([(slot, answer)])
-            self._wake_rest()
 
     # The process
 
@@ -363,11 +338,6 @@ class Writer:
         self._begin()
         if lock is not None:
             lock.close()
-
-
-def _wake(slot: _Slot) -> None:
-    with contextlib.suppress(RuntimeError):  # somebody else has been faster
-        slot.done.release()
 
 
 def _is_grouped(slot: _Slot) -> bool:
