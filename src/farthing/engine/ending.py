@@ -56,9 +56,13 @@ class Ending:
         except Exception as error:
             self.postpone(want, error)
         except BaseException:
-            # Struck by a signal handler, perhaps after the commit: booking it twice changes nothing.
-            self._overdue.again(want)
+            self.struck(want)
             raise
+
+    def struck(self, want: Settle) -> None:
+        """A signal handler struck while the end of a call was booked, perhaps after the commit: booking it twice
+        changes nothing."""
+        self._overdue.again(want)
 
     def postpone(self, want: Settle, error: BaseException) -> None:
         """The end of a call could not be booked, as `error` that was raised says: it is tried again."""

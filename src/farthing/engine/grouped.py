@@ -45,10 +45,10 @@ def at_once(engine: Engine, wants: list[Any]) -> list[Any] | None:
         answers = engine.ledger.at_once([_write(want) for want in wants])
     except Exception as error:
         answers = [error] * len(wants)
-    except BaseException as error:  # of a signal handler, perhaps after the commit
+    except BaseException:
         for want in wants:
             if type(want) is Settle:
-                engine.postpone(want, error)
+                engine.struck(want)
         raise
     return None if answers is None else _answered(engine, wants, answers)
 
