@@ -60,8 +60,8 @@ class Ending:
             raise
 
     def struck(self, want: Settle) -> None:
-        """A signal handler struck while the end of a call was booked, perhaps after the commit: booking it twice
-        changes nothing."""
+        """A signal handler struck while the end of a call was booked, perhaps after the commit: it is booked
+        again, which changes nothing then."""
         self._overdue.again(want)
 
     def postpone(self, want: Settle, error: BaseException) -> None:
