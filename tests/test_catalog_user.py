@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import openai
@@ -64,6 +64,34 @@ class TestWritten:
         )
         assert [price.model for price in many] == ["m", "m", "n", "o"]
         assert (many[2].free, many[2].aliases) == (True, ("prod",))
+
+    @pytest.mark.parametrize(
+        ("until", "ends"),
+        [
+            ("2026-05-31", datetime(2026, 6, 1, tzinfo=UTC)),
+            (date(2026, 5, 31), datetime(2026, 6, 1, tzinfo=UTC)),
+            ("2026-05-31T00:00:00Z", datetime(2026, 5, 31, tzinfo=UTC)),
+            (datetime(2026, 5, 31, tzinfo=UTC), datetime(2026, 5, 31, tzinfo=UTC)),
+            ("9999-12-31", None),
+        ],
+    )
+    def test_a_price_holds_to_the_end_of_a_date_and_to_before_an_instant(self, until, ends):
+        [price] = user_prices({"m": {"input": 1, "from": "2026-05-30", "until": until}})
+        assert (price.starts_at, price.ends_at) == (datetime(2026, 5, 30, tzinfo=UTC), ends)
+
+    def test_a_price_may_hold_for_a_day(self):
+        own = Catalog(user_prices({"m": {"input": 1, "from": "2026-05-31", "until": "2026-05-31"}}))
+        days = [
+            datetime(2026, *day, tzinfo=UTC) for day in ((5, 30, 23, 59), (5, 31), (5, 31, 23, 59), (6, 1))
+        ]
+        found = [own.rates("m", at_ns=int(at.timestamp()) * 10**9).status for at in days]
+        assert found == ["unpriced", "priced", "priced", "unpriced"]
+
+    def test_on_the_day_on_which_one_ends_and_the_next_begins_the_next_holds(self):
+        both = [{"input": 1, "until": "2026-06-01"}, {"input": 2, "from": "2026-06-01"}]
+        own = Catalog(user_prices({"m": both}))
+        at = int(datetime(2026, 6, 1, tzinfo=UTC).timestamp()) * 10**9
+        assert [own.rates("m", at_ns=at + shift).prices["input"] for shift in (-1, 0)] == [10**6, 2 * 10**6]
 
     @pytest.mark.parametrize(
         "wrong",

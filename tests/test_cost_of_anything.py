@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any, ClassVar
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farthing import Meter
+from farthing import Meter, Usage
+from farthing.quote import as_asked
 from test_usage_properties import JSON, KEYS, OBJECTS
 
 METER = Meter(":memory:", enabled=False)
@@ -56,3 +60,54 @@ def test_no_json_value_breaks_a_cost(body, provider, model, batch):
     cost = METER.cost_of(body, provider=provider, model=model, batch=batch)
     assert cost.nano is None or cost.nano >= 0
     assert (cost.nano is None) == (cost.cost_source == "unpriced")
+
+
+COUNTS = Usage(input_tokens=10, cached_tokens=4, output_tokens=1)
+
+
+class TestUsage:
+    """A `Usage` alone is priced as the model that the caller names."""
+
+    def test_it_costs_what_a_body_with_its_counts_does(self):
+        details = {"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 4}, "completion_tokens": 1}
+        body = {"model": "gpt-4o", "usage": details}
+        assert METER.cost_of(COUNTS, model="gpt-4o").nano == METER.cost_of(body).nano == 30_000
+
+    def test_a_batch_costs_half(self):
+        counts = Usage(input_tokens=10, output_tokens=1)
+        assert METER.cost_of(counts, model="gpt-4o").nano == 35_000
+        assert METER.cost_of(counts, model="gpt-4o", batch=True).nano == 17_500
+
+    def test_at_a_provider_it_costs_what_that_asks(self):
+        found = METER.cost_of(COUNTS, model="gpt-4o", provider="azure")
+        assert (found.nano, found.rates.provider) == (30_000, "azure")
+
+    def test_of_no_model_it_has_no_price(self):
+        assert METER.cost_of(COUNTS).nano is None
+
+
+class TestAnotherNameAnswers:
+    """Where that has no price, the asked model's is taken, and the call says so, however it is booked."""
+
+    NOTE = "no price is known of 'acme-7', which answered: priced as 'gpt-4o', which was asked for"
+    USED: ClassVar = {"prompt_tokens": 10, "completion_tokens": 1}
+    ANSWER: ClassVar[dict[str, Any]] = {"model": "acme-7", "usage": USED}
+    NANO = 35_000
+
+    def test_when_it_is_asked_for_alone(self):
+        found = METER.cost_of(self.ANSWER, model="gpt-4o")
+        assert (found.nano, found.notes) == (self.NANO, (self.NOTE,))
+
+    def test_when_it_is_recorded_and_priced_anew(self):
+        with Meter(":memory:") as meter:
+            receipt = meter.record(model="gpt-4o", usage=self.ANSWER)
+            row = meter.engine.ledger.call(receipt.id)
+            assert (row["model"], row["cost_nano"]) == ("acme-7", self.NANO)
+            assert self.NOTE in json.loads(row["rates"])["notes"]
+            assert meter.reprice().changed == 0
+
+    def test_by_one_object_for_each_name(self):
+        """Else each such call would be a row of its own in the table of prices."""
+        asked = METER.engine.catalog.rates("gpt-4o", at_ns=0)
+        assert as_asked(asked, "acme-7") is as_asked(asked, "acme-7")
+        assert as_asked(asked, "acme-7") is not as_asked(asked, "acme-8")

@@ -16,6 +16,7 @@ __all__ = [
     "MAX_NANO",
     "NANO",
     "PICO",
+    "Amount",
     "ceil_nano",
     "parse_cost",
     "parse_usd",
@@ -25,6 +26,9 @@ __all__ = [
     "usd",
     "usd_from_pico",
 ]
+
+Amount = Decimal | int | str | float
+"""USD, as `parse_usd` reads them."""
 
 NANO = 10**9
 PICO = 10**12
@@ -72,7 +76,8 @@ def _whole(amount: Decimal) -> Decimal:
 
 
 def parse_usd(value: object, *, what: str = "an amount", error: type[FarthingError] = InvalidBudget) -> int:
-    """An int, str, Decimal or float (read by its repr) in USD as nano-dollars, half-even below one.
+    """An int, str, Decimal or float (read by its repr) in USD as nano-dollars, half-even below one; a str may
+    begin with a "$".
 
     Raises:
         InvalidBudget: (or `error`) for NaN, infinity, negatives and anything that is no number.
@@ -84,7 +89,7 @@ def parse_usd(value: object, *, what: str = "an amount", error: type[FarthingErr
         amount = Decimal(value)
     elif isinstance(value, (float, str)):
         try:
-            amount = Decimal(str(value).strip().replace("_", "x"))
+            amount = Decimal(str(value).strip().removeprefix("$").replace("_", "x"))
         except InvalidOperation:
             amount = None
     if amount is None or not amount.is_finite():

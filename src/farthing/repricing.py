@@ -19,7 +19,7 @@ from farthing.engine.lost import added
 from farthing.ledger import Ledger
 from farthing.ledger.amending import Finished, Repricing
 from farthing.ledger.calls.codes import LOST_NANO, LOST_TRIES
-from farthing.quote import billed, region_of
+from farthing.quote import as_asked, billed, region_of
 from farthing.records import CostSource, Rates, Usage
 from farthing.records.shown import Shown
 from farthing.usage import MANY, Part, Reading, read
@@ -204,7 +204,7 @@ def _verdict(row: Finished, catalog: Catalog, which: Which) -> Repricing | str |
         return STEPS
     rates = rates_of(row.model)
     if rates.status == "unpriced" and row.model != row.asked:
-        rates = rates_of(row.asked)
+        rates = as_asked(rates_of(row.asked), row.model)
     if row.rates is not None and row.rates.source == _USER != rates.source:
         return NOT_STATED
     cost, source = _billed(row, reading, rates, rates_of)

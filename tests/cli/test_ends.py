@@ -171,6 +171,14 @@ def test_a_ledger_on_a_server_shows_no_password():
     assert "word" not in ended.err
 
 
+@pytest.mark.parametrize("words", [["import", "-"], ["estimate", "-", "--model", "gpt-4o"]])
+def test_a_closed_standard_input_is_wrong_usage(words, ledger_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(click.UsageError, match="standard input is closed"):
+        app.commands[words[0]].main([*words[1:], "--ledger", str(ledger_path)], standalone_mode=False)
+    assert list(ledger_path.parent.iterdir()) == []
+
+
 def test_settings_that_make_no_sense_are_told(tmp_path):
     (tmp_path / "farthing.toml").write_text("ledger = [\n")
     ended = farthing("report", cwd=tmp_path)

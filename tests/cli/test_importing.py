@@ -287,6 +287,21 @@ def test_at_a_terminal_there_is_a_bar_and_then_the_sums(file, ledger_path):
     assert ended.out.splitlines()[-1] == "farthing: 1 of 2 records could not be booked"
 
 
+def test_csv_and_markdown_list_what_is_broken_and_the_sums_stand_beside_it(file, ledger_path):
+    written(file, CHAT, "{broken", CLAUDE)
+    ended = within("import", file, "--csv", "--ledger", ledger_path)
+    assert (ended.status, ended.out) == (1, "line,reason\n2,is not JSON\n")
+    assert told(ended) == "1 of 3 records could not be booked; 2 new, 0 already there"
+    written(file, CHAT, CHAT | {"id": "chatcmpl-2"})
+    ended = within("import", file, "--csv", "--ledger", ledger_path)
+    assert (ended.status, ended.out, told(ended)) == (0, "line,reason\n", "1 new, 1 already there, 0 broken")
+    assert (
+        "\n0 new, 2 already there, 0 broken.\n"
+        in within("import", file, "--markdown", "--ledger", ledger_path).out
+    )
+    assert within("import", file, "--ledger", ledger_path).err == ""
+
+
 def test_faults_beyond_a_thousand_are_counted_only(file, ledger_path):
     ended = within("import", written(file, *["{"] * 1_002, CHAT), "--ledger", ledger_path)
     assert counts(ended) == (1, 0, 1_002)

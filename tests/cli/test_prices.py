@@ -161,6 +161,22 @@ class TestSet:
         assert within("prices", "remove", "m", *ledger).status == 1
         assert within("prices", "remove", "m", *which, *ledger).status == 0
 
+    def test_it_ends_as_one_in_a_file_of_settings_does(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "farthing.toml").write_text(
+            'ledger = "l.db"\n[prices]\nfiled = { input = 1, until = 2026-01-31 }\n'
+        )
+        assert within("prices", "set", "stored", "input=1", "--until", "2026-01-31").status == 0
+        rows = within("prices", "show").json
+        assert {row["model"]: row["endsAt"] for row in rows} == dict.fromkeys(
+            ("filed", "stored"), "2026-02-01T00:00:00Z"
+        )
+        shown = [
+            within("prices", "show", name, "--at", "2026-01-31", "--markdown").out
+            for name in ("filed", "stored")
+        ]
+        assert ["before 2026-02-01" in text for text in shown] == [True, True]
+
     def test_a_price_is_shown_as_a_number_however_it_was_written(self, tmp_path):
         ended = within("prices", "set", "m", "input=$2.50", "output=1e-3", "--ledger", tmp_path / "l.db")
         assert ended.json[0]["prices"] == {"input": "2.50", "output": "0.001"}

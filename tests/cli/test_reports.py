@@ -38,6 +38,24 @@ def test_a_terminal_gets_a_table_that_says_what_is_unknown(ledger):
     assert max(map(len, lines)) <= 80
 
 
+def test_a_report_tells_the_errors_among_its_calls(ledger_path, book):
+    book("0.1", account="acme")
+    with Meter(ledger_path) as meter:
+        for account in ("acme", "acme", "zoe"):
+            meter.reserve(model="gpt-4o", amount=1, account=account).void()
+    shown = within("report", "--by", "account", "--markdown", "--ledger", ledger_path).out.splitlines()
+    assert shown[0] == "| Account | Calls | Errors | Input | Cached | Output | Cost |"
+    assert [line.split(" | ")[:3] for line in shown[2:5]] == [
+        ["| acme", "3", "2"],
+        ["| zoe", "1", "1"],
+        ["| Total", "4", "3"],
+    ]
+    assert "Of all calls 3 were errors, which the provider did not bill." in shown
+    zoe = at_terminal("report", "--account", "zoe", "--ledger", ledger_path).out
+    assert "Of all calls 1 was an error, which the provider did not bill." in zoe
+    assert max(map(len, zoe.splitlines())) <= 80
+
+
 def test_forms_can_be_asked_for_wherever_it_is_read(ledger):
     rows = list(csv.DictReader(io.StringIO(farthing("report", "--csv", "--ledger", ledger).out)))
     assert [(row["model"], row["costUsd"], row["costNano"]) for row in rows] == [

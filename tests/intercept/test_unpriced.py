@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from farthing import Meter, UnpricedModel
+from farthing.testing import Reply
 from intercept.kit import ASK
 
 NEW = {**ASK, "model": "farthing-9000"}
@@ -51,3 +52,12 @@ def test_a_price_of_the_users_own_is_used(kit, tmp_path):
         (row,) = meter.engine.ledger.calls()
         assert row["cost_source"] in {"priced", "partial"}
         assert row["cost_nano"] == 1_200_000 + 300_000
+
+
+def test_where_another_name_answers_that_has_no_price_the_row_says_which_was_taken(kit):
+    kit.provider.script(Reply(model="acme-7"))
+    answer = kit.run(kit.client().chat.completions.create(**ASK))
+    receipt = kit.meter.receipt(answer)
+    assert receipt.model == "acme-7"
+    assert receipt.cost is not None
+    assert any("acme-7" in note for note in receipt.breakdown.notes)

@@ -86,6 +86,12 @@ def test_what_is_not_shown_is_estimated_at_the_context_window(meter):
     assert found.upper == 128_000 * Decimal("2.5e-6") + 10 * Decimal("1e-5")
 
 
+def test_a_call_is_not_expected_to_cost_more_than_it_can(meter):
+    """What is longer than the model can read is not billed: the hold is for as much as it reads."""
+    found = meter.estimate(model="gpt-4o", input="word " * 600_000, max_output_tokens=10)
+    assert found.expected == found.upper == 128_000 * Decimal("2.5e-6") + 10 * Decimal("1e-5")
+
+
 def test_the_cheapest_comes_first_and_the_unpriced_last(meter):
     found = meter.cheapest(["gpt-4o", "nobody-knows-it", "gpt-4o-mini"], messages=HI, max_output_tokens=10)
     assert [c.model for c in found] == ["gpt-4o-mini", "gpt-4o", "nobody-knows-it"]

@@ -13,6 +13,7 @@ from farthing.cli.budget import budget
 from farthing.cli.calls import calls
 from farthing.cli.demo import demo
 from farthing.cli.doctor import doctor
+from farthing.cli.estimate import estimate
 from farthing.cli.importing import importing
 from farthing.cli.prices import prices
 from farthing.cli.prune import prune
@@ -69,6 +70,10 @@ def app(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (demo, run, report, calls, budget, prices, reprice, importing, doctor, backup, prune):
+_COMMANDS = (
+    demo, run, estimate, report, calls, budget, prices, reprice, importing, doctor, backup, prune,
+)  # fmt: skip
+
+for _command in _COMMANDS:
     app.add_command(_command)
 calls.add_command(settle)

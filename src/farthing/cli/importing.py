@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
-from farthing.cli.options import opened, output_options
+from farthing.cli.options import opened, output_options, piped
 from farthing.cli.sheet import Column, Field, Sheet, emit
 from farthing.cli.told import INTERRUPTED, Told
 from farthing.errors import FarthingError, LedgerError, TransactionConflict
@@ -82,17 +82,20 @@ def importing(
             if isinstance(error, KeyboardInterrupt):
                 raise Told(f"interrupted; {so_far}", INTERRUPTED) from None
             raise Told(f"{error} {so_far}") from None
-    emit(_sheet(taken), form)
+    emit(_sheet(taken, form), form)
+    beside = f"; {_booked(taken)}" if form == "csv" else ""  # whose rows are what is broken, and nothing else
     if taken.broken:
         every = taken.booked + taken.broken
-        raise Told(f"{taken.broken:,} of {every:,} records could not be booked")
+        raise Told(f"{taken.broken:,} of {every:,} records could not be booked{beside}")
+    if beside:
+        Told(f"{_booked(taken)}, 0 broken").show()
 
 
 @contextlib.contextmanager
 def _bytes_of(file: str) -> Iterator[tuple[BinaryIO, Path | None]]:
     """The bytes, and the path if it can be read more than once."""
     if file == "-":
-        yield sys.stdin.buffer, None
+        yield piped(), None
         return
     path = Path(file)
     with path.open("rb") as stream:
@@ -191,9 +194,16 @@ def _unseen(done: int, taken: _Taken) -> None:
     """Nobody is looking."""
 
 
-def _sheet(taken: _Taken) -> Sheet:
+def _booked(taken: _Taken) -> str:
+    return f"{taken.new:,} new, {taken.known:,} already there"
+
+
+def _sheet(taken: _Taken, form: str | None) -> Sheet:
     left_out = taken.broken - len(taken.faults)
+    told = f"{_booked(taken)}, {taken.broken:,} broken"
     notes = [f"... and {left_out:,} more."] if left_out else []
+    if form == "markdown":  # which has no title
+        notes.append(f"{told}.")
     if taken.unbilled:
         notes.append(f"{_records(taken.unbilled)} of failed requests, which are not billed: left out.")
     if taken.without_id:
@@ -220,7 +230,7 @@ def _sheet(taken: _Taken) -> Sheet:
             Column("Not booked, because it", lambda fault: fault[1]),
         ],
         rows=taken.faults,
-        title=f"{taken.new:,} new, {taken.known:,} already there, {taken.broken:,} broken",
+        title=told,
         notes=notes,
         document=document,
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
 import click
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from farthing.meter.config import Setting
     from farthing.meter.meter import Meter
 
-__all__ = ["asked", "is_missing", "ledger_option", "opened", "output_options", "stated"]
+__all__ = ["asked", "is_missing", "ledger_option", "opened", "output_options", "piped", "priced", "stated"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,10 +75,7 @@ def opened(ledger: str | None, *, make: bool = False) -> Iterator[Meter]:
         Told: if there is no ledger.
         LedgerError: if it cannot be used.
     """
-    from farthing.meter.meter import Meter  # noqa: PLC0415  help needs none of it
-
-    arguments = {name: setting.value for name, setting in stated(ledger).items() if name not in _NOT_HERE}
-    meter = Meter(**arguments)
+    meter = _meter(ledger)
     where = meter.ledger_path
     if not make and is_missing(where):
         raise Told(f"there is no ledger at {where}: wrap a client, `farthing import` a file, or name another")
@@ -87,7 +85,45 @@ def opened(ledger: str | None, *, make: bool = False) -> Iterator[Meter]:
         meter.close()
 
 
+@contextmanager
+def priced(ledger: str | None) -> Iterator[Meter]:
+    """A meter to ask for prices, which needs no ledger and makes none. One that is there is read, for the
+    prices that are stored in it.
+
+    Raises:
+        LedgerError: if it cannot be read.
+    """
+    meter = _meter(ledger)
+    meter.read_only = True
+    try:
+        if not is_missing(meter.ledger_path):
+            _ = meter.engine.ledger  # or its prices would be left out without a word
+        yield meter
+    finally:
+        meter.close()
+
+
+def _meter(ledger: str | None) -> Meter:
+    from farthing.meter.meter import Meter  # noqa: PLC0415  help needs none of it
+
+    return Meter(**{name: said.value for name, said in stated(ledger).items() if name not in _NOT_HERE})
+
+
 def is_missing(where: str | Path) -> bool:
     """Whether a ledger would have to be made there. What is no path is for the ledger to judge."""
     text = str(where)
-    return text != ":memory:" and "://" not in text and not Path(text).expanduser().exists()
+    if text == ":memory:" or "://" in text:
+        return False
+    path = Path(text).expanduser()
+    return not path.exists() or (path.is_file() and path.stat().st_size == 0)
+
+
+def piped() -> BinaryIO:
+    """The bytes that are piped in.
+
+    Raises:
+        UsageError: if standard input is closed.
+    """
+    if sys.stdin is None:
+        raise click.UsageError("nothing can be piped in: standard input is closed")
+    return sys.stdin.buffer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import date, datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import click
 
 from farthing.cli.dates import When, midnight
-from farthing.cli.options import output_options, stated
+from farthing.cli.options import output_options, priced
 from farthing.cli.pricelists import diff, update
 from farthing.cli.pricing import checked_url, described, remove, set_
 from farthing.cli.sheet import Column, Field, Sheet, emit
@@ -59,7 +58,7 @@ def show(
     if model is not None and not model.strip():
         raise click.UsageError("MODEL has no name")
     checked_url(asked["base_url"])
-    with _meter(ledger) as meter:
+    with priced(ledger) as meter:
         if model is None:
             emit(described(meter.engine.catalog.stated()), form)
             return
@@ -70,19 +69,6 @@ def show(
     if rates.status == "unpriced":
         why = "; ".join(rates.notes) or "nobody states one"
         raise Told(f"no price is known of {model!r}: {why}. `farthing prices set` states one")
-
-
-@contextmanager
-def _meter(ledger: str | None) -> Iterator[Meter]:
-    """A meter that makes no ledger, and knows the prices of one that is there."""
-    from farthing.meter.meter import Meter  # noqa: PLC0415  help needs none of it
-
-    wanted = {name: setting.value for name, setting in stated(ledger).items() if name in {"ledger", "prices"}}
-    meter = Meter(**wanted)
-    try:
-        yield meter
-    finally:
-        meter.close()
 
 
 def _other(meter: Meter, model: str, path: str | None, at_ns: int, rates: Rates) -> Rates | None:
@@ -175,7 +161,7 @@ def _shown(price: Price | None) -> str:
 
 def _when(rates: Rates) -> str:
     since = f", since {rates.starts_at:%Y-%m-%d}" if rates.starts_at is not None else ""
-    return f"{since}{f', until {rates.ends_at:%Y-%m-%d}' if rates.ends_at is not None else ''}"
+    return f"{since}{f', before {rates.ends_at:%Y-%m-%d}' if rates.ends_at is not None else ''}"
 
 
 def _whole(pico: int | Fraction) -> Any:

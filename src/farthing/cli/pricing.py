@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 
-from farthing.cli.dates import When, midnight
+from farthing.cli.dates import When
 from farthing.cli.options import opened, output_options
 from farthing.cli.sheet import Column, Field, Sheet, emit
 from farthing.cli.tariff import iso
@@ -130,10 +130,7 @@ def _price(
     from farthing.meter.prices import user_price  # noqa: PLC0415  help needs none of it
 
     given = {**rates, **{name: value for name, value in more.items() if value}}
-    if since is not None:
-        given["from"] = midnight(since)
-    if until is not None:
-        given["until"] = _end(until)
+    given |= {name: when for name, when in (("from", since), ("until", until)) if when is not None}
     if free:
         given["free"] = True
     checked_url(more.get("base_url"))
@@ -148,12 +145,6 @@ def _price(
         return user_price(model, given)
     except FarthingError as error:
         raise click.UsageError(str(error)) from None
-
-
-def _end(until: date | datetime) -> datetime:
-    from datetime import timedelta  # noqa: PLC0415  one use
-
-    return until if isinstance(until, datetime) else midnight(until) + timedelta(days=1)
 
 
 def described(rows: Sequence[tuple[UserPrice, str]], title: str = "") -> Sheet:

@@ -82,6 +82,7 @@ def _sheet(by: Sequence[str], rows: Sequence[Spend], total: Spend) -> Sheet:
     columns = [
         *(Column(name.capitalize(), _group(name, "unknown")) for name in by),
         Column("Calls", lambda row: f"{row.calls:,}", number=True),
+        *([Column("Errors", lambda row: f"{row.errors:,}", number=True)] if total.errors else []),
         Column("Input", lambda row: f"{row.input_tokens:,}", number=True),
         Column("Cached", lambda row: f"{row.cached_tokens:,}", number=True),
         Column("Output", lambda row: f"{row.output_tokens:,}", number=True),
@@ -122,6 +123,8 @@ def _cost(row: Spend) -> str:
 
 def _notes(total: Spend) -> list[str]:
     notes = []
+    if total.errors:
+        notes.append(f"Of all calls {_errors(total.errors)}, which the provider did not bill.")
     if total.unpriced_calls:
         notes.append(f"No price is known for {_calls(total.unpriced_calls)}: their cost is in no sum.")
     if total.partial_calls:
@@ -131,6 +134,10 @@ def _notes(total: Spend) -> list[str]:
     if total.uncertain:
         notes.append(f"Budgets were charged {usd(total.uncertain)} more, for calls whose end is not certain.")
     return notes
+
+
+def _errors(number: int) -> str:
+    return "1 was an error" if number == 1 else f"{number:,} were errors"
 
 
 def _lower_bounds(number: int) -> str:

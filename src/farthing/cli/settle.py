@@ -66,7 +66,6 @@ def settle(
         return
     if void is (cost is not None):
         raise click.UsageError("say what it was billed with --cost, or that it was not with --void")
-    cost = None if cost is None else cost.strip().removeprefix("$")  # as amounts are shown
     with opened(ledger) as meter:
         try:
             row = meter.correct(call_id, cost=cost, void=void, reason=reason or "settled on the command line")

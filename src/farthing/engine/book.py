@@ -17,7 +17,7 @@ from farthing.engine.ends import outcome_of
 from farthing.errors import FarthingError, InvalidUsage
 from farthing.guard import Again
 from farthing.ledger.store import Entry, Reservation, Settlement
-from farthing.quote import Quote, billed, region_of
+from farthing.quote import Quote, as_asked, billed, region_of
 from farthing.records import Rates, Receipt, Usage
 from farthing.settings import Who
 from farthing.usage import Reading, believed
@@ -51,6 +51,7 @@ def entry_of(engine: Engine, made: Made) -> Entry:
     asked = catalog.canonical(made.model, made.provider)
     served = catalog.canonical(reading.model, made.provider) if reading.model else None
     provider = made.provider or catalog.provider_of(served or asked, made.base_url)
+    provider = provider or catalog.provider_of(asked, made.base_url)
     tier = made.tier or reading.service_tier
 
     def rates_of(model: str) -> Rates:
@@ -61,10 +62,12 @@ def entry_of(engine: Engine, made: Made) -> Entry:
             at_ns=made.started_ns,
             tier=tier,
             region=region_of(reading.units),
-            asked=made.model if model == (served or asked) else None,
+            asked=made.model if model in {served, asked} else None,
         )
 
     rates = rates_of(served or asked)
+    if rates.status == "unpriced" and served not in {None, asked}:
+        rates = as_asked(rates_of(asked), str(served))
     cost, source, absurd = billed(reading, rates, rates_of)
     if made.cost is not None:
         cost, source = made.cost, "reported"

@@ -15,7 +15,7 @@ from farthing.engine.ends import cancels, outcome_of
 from farthing.engine.lost import added, noted, with_lost
 from farthing.guard import Held
 from farthing.ledger.store import Grant, Ledger, Reservation, Settlement
-from farthing.quote import Quote, billed, charged, foreseen, region_of
+from farthing.quote import Quote, as_asked, billed, charged, foreseen, region_of
 from farthing.records import Cost, Rates, Receipt, Usage
 from farthing.usage import Reading, believed, with_headers
 
@@ -259,7 +259,7 @@ class Call:
         asked = self.hold.reservation
         rates = self._rates_of(end.model or asked.model, end)
         if rates.status == "unpriced" and end.model not in (None, asked.model):
-            return self._rates_of(asked.model, end)
+            return as_asked(self._rates_of(asked.model, end), str(end.model))
         return rates
 
     def _rates_of(self, model: str, end: Settlement) -> Rates:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -13,6 +12,7 @@ from farthing.engine import Engine, aside
 from farthing.errors import FarthingError, InvalidBudget, LedgerError
 from farthing.ledger.store import Origin, WindowRow
 from farthing.loops import is_running
+from farthing.money import Amount
 from farthing.records import Affordability, Budget, Candidate, Cost, Estimate, Receipt
 from farthing.settings import Who, checked_text, resolve
 
@@ -20,7 +20,6 @@ __all__ = ["MISSING", "Asking"]
 
 MISSING: Any = object()
 T = TypeVar("T")
-Amount = Decimal | int | str | float
 
 
 class Asking:
@@ -131,7 +130,14 @@ class Asking:
         account: str | None = None,
         max_age: float = 5.0,  # noqa: ARG002  every answer is fresh so far
     ) -> Affordability:
-        """Whether every budget that would bind a call has room for it; never raises for the ledger's sake."""
+        """Whether every budget that would bind a call has room for it; never raises for the ledger's sake.
+
+        Args:
+            amount: USD, such as 5, "0.50" or "$5"; else what the call to `model` may cost.
+
+        Raises:
+            InvalidBudget: for an amount that is none.
+        """
         engine = self._engine
         now = engine.clock.time_ns()
         if not engine.enabled:
@@ -199,6 +205,8 @@ class Asking:
         batch: bool = False,
     ) -> Cost:
         """What a response body (an SDK object or JSON of any known flavour) cost at an instant.
+
+        A `Usage` is taken as well, with the `model` that it is of.
 
         Raises:
             InvalidUsage: for a naive `at`.

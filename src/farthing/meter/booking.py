@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from farthing import money, quote
 from farthing.engine import Engine, Hold, Made, ahold, entry_of, hold, reading_of, receipt_of_row
 from farthing.errors import InvalidUsage
+from farthing.money import Amount
 from farthing.records import OPERATIONS, Receipt
 from farthing.settings import Who, checked_context, checked_tags, checked_text, resolve
 from farthing.usage import MOST_TOKENS, Reading
 
 __all__ = ["Booking"]
-
-Amount = Decimal | int | str | float
 
 
 class Booking:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 from farthing import money
 from farthing.answers.span import Edge, span
 from farthing.engine import Engine, at_length, receipt_of_row
 from farthing.errors import InvalidUsage
+from farthing.money import Amount
 from farthing.records import Receipt
 from farthing.repricing import Repriced, Which, reprice
 
 __all__ = ["Correcting"]
-
-Amount = Decimal | int | str | float
 
 _LONGEST = 1_000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -139,7 +139,8 @@ def _of_model(model: Any, price: Any) -> tuple[UserPrice, ...]:
 
 def user_price(model: Any, price: Any) -> UserPrice:
     """One price: "free", or a table of units with `provider`, `base_url`, `tier`, `from`, `until`, `aliases`,
-    `free`.
+    `free`. A date is a day of UTC: a price holds from its beginning on, and to its end; an instant is itself,
+    and ends a price before it.
 
     Raises:
         FarthingError: for what is not understood, with the reason.
@@ -156,7 +157,7 @@ def user_price(model: Any, price: Any) -> UserPrice:
             model=model,
             free=_truth(table.pop("free", False)),
             starts_at=_instant(_FROM, table.pop(_FROM, None)),
-            ends_at=_instant(_UNTIL, table.pop(_UNTIL, None)),
+            ends_at=_instant(_UNTIL, table.pop(_UNTIL, None), days=1),
             aliases=(aliases,) if isinstance(aliases, str) else tuple(_text("aliases", a) for a in aliases),
             prices=table,
             **texts,
@@ -177,8 +178,8 @@ def _truth(value: Any) -> bool:
     return value
 
 
-def _instant(name: str, value: Any) -> datetime | None:
-    """A date is its first instant in UTC."""
+def _instant(name: str, value: Any, *, days: int = 0) -> datetime | None:
+    """A date is the first instant, in UTC, of the day that comes so many days after it."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -190,7 +191,9 @@ def _instant(name: str, value: Any) -> datetime | None:
     if isinstance(value, datetime):
         return value
     if isinstance(value, date):
-        return datetime(value.year, value.month, value.day, tzinfo=UTC)
+        if days and value == date.max:
+            return None  # for ever
+        return datetime(value.year, value.month, value.day, tzinfo=UTC) + timedelta(days=days)
     raise ValueError(f"{name} must be a date such as 2026-11-21; got {value!r}")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from typing import Any, TypeVar
 
 from farthing.engine import Engine
@@ -22,6 +21,7 @@ from farthing.intercept import (
 )
 from farthing.intercept import unwrap as unwrap_client
 from farthing.log import say_once
+from farthing.money import Amount
 from farthing.settings import BudgetLike, Who, attach, checked_context, checked_tags, checked_text
 
 __all__ = [
@@ -41,7 +41,7 @@ T = TypeVar("T")
 Tracked = TypeVar("Tracked", bound="Callable[..., Any] | classmethod[Any, ..., Any] | staticmethod[..., Any]")
 """What `track_usage` decorates. It is returned as the very same type, which a ParamSpec cannot say of
 overloaded and generic functions."""
-Guess = Decimal | int | str | float | Callable[..., Decimal | int | str | float]
+Guess = Amount | Callable[..., Amount]
 """USD, or a function of the arguments that gives them."""
 Find = Callable[[], Engine]
 Tags = Mapping[str, str] | None

@@ -1,6 +1,6 @@
 """What a call will cost at most, what it should cost, and what a finished one did cost."""
 
-from farthing.quote.billing import billed, charged, region_of
+from farthing.quote.billing import as_asked, billed, charged, region_of
 from farthing.quote.counting import count_ahead, foreseen, is_heavy
 from farthing.quote.jobs import asked_again, notes_of, quote, seconds_of
 from farthing.quote.margins import Margins
@@ -10,6 +10,7 @@ from farthing.quote.quoting import Quote, manual, window_of
 __all__ = [
     "Margins",
     "Quote",
+    "as_asked",
     "asked_again",
     "billed",
     "charged",

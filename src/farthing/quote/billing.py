@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from farthing import money, pricing
 from farthing.records import Cost, CostSource, Rates, Usage
 from farthing.usage import MANY, Part, Reading
 
-__all__ = ["billed", "charged", "region_of", "steps_of"]
+__all__ = ["as_asked", "billed", "charged", "region_of", "steps_of"]
 
 RatesOf = Callable[[str], Rates]
 """The rates of a further model, at the same provider, instant and tier."""
@@ -67,11 +67,35 @@ def _without_bands(part: Part, rates: Rates) -> Rates:
     return replace(rates, bands=()) if _is_ambiguous(part, rates) else rates
 
 
+_NOTED_MOST: Final = 1_000
+_noted: Final[dict[tuple[int, str], tuple[Rates, Rates]]] = {}
+"""With the rates that are kept alive by it, so that no others have their id."""
+
+
 def region_of(stated: Mapping[str, Any] | None) -> str | None:
     """Where a request wants its answer made, or the units of an answer say that it was, if not anywhere:
     Anthropic's `inference_geo`."""
     region = stated.get("inference_geo") if stated else None
     return region if isinstance(region, str) else None
+
+
+def as_asked(rates: Rates, served: str) -> Rates:
+    """The rates of the asked model for the answer of another that has no price, with a note that says so.
+
+    The same object for the same rates and name, as the catalog gives: the ledger knows rates by it.
+    """
+    if rates.status == "unpriced":
+        return rates
+    known = _noted.get((id(rates), served))
+    if known is None:
+        note = (
+            f"no price is known of {served!r}, which answered: priced as {rates.model!r}, which was asked for"
+        )
+        known = rates, replace(rates, notes=(*rates.notes, note))
+        if len(_noted) >= _NOTED_MOST:
+            _noted.clear()
+        _noted[id(rates), served] = known
+    return known[1]
 
 
 def charged(reading: Reading, rates: Rates, rates_of: RatesOf) -> Cost:

@@ -10,7 +10,7 @@ from typing import Any
 from farthing import money, pricing, tokens, usage, wire
 from farthing.catalog import Catalog
 from farthing.errors import InvalidUsage
-from farthing.quote.billing import charged, region_of
+from farthing.quote.billing import as_asked, charged, region_of
 from farthing.quote.margins import Margins
 from farthing.quote.quoting import Quote, quote, window_of
 from farthing.records import Candidate, Cost, Estimate, Rates, Usage
@@ -92,7 +92,7 @@ def estimate(
     if most >= tokens.UNSEEN and quoted.count.method != "heuristic":  # not all of the input is shown
         most = window_of(catalog, model, quoted.provider)
     return Estimate(
-        expected=None if expected is None else money.usd(expected),
+        expected=None if expected is None else money.usd(min(expected, quoted.hi)),  # if it fits the window
         upper=money.usd(quoted.hi) if quoted.priced else None,
         input_tokens=quoted.count.tokens,
         input_tokens_upper=most,
@@ -148,7 +148,7 @@ def cost_of(
     model: str | None = None,
     batch: bool = False,
 ) -> Cost:
-    """What a finished call cost, from its response body (an SDK object or JSON) alone."""
+    """What a finished call cost, from its response body (an SDK object or JSON) or its `Usage` alone."""
     reading = usage.read(body, provider=provider)
     name = reading.model or model or ""
     if provider is None:
@@ -170,7 +170,7 @@ def cost_of(
 
     rates = rates_of(name)
     if rates.status == "unpriced" and model and model != name:
-        rates = rates_of(model)
+        rates = as_asked(rates_of(model), name)
     if reading.usage is None and reading.reported_nano is None:
         notes = ("The body states no usage that could be read.",)
         return Cost(usd=None, nano=None, cost_source="unpriced", rates=rates, notes=notes)

@@ -53,13 +53,13 @@ def read(body: object, *, flavour: str | None = None, provider: str | None = Non
     Args:
         body: parsed JSON, or the SDK's object made from it, of which only the fields that matter are
             looked at; also a bare mapping of a model and a usage object, or of a model and counts; without
-            a flavour also a line of a batch's results, whose tier is "batch".
+            a flavour also a line of a batch's results, whose tier is "batch". A `Usage` is what it says.
         flavour: a name of `FLAVOURS`; by the body's shape if it is not given or not known.
         provider: where it comes from, for dialects of a flavour.
     """
     fields = body if type(body) is dict else fields_of(body) or _dumped(body)
     if fields is None:
-        return _NOTHING
+        return Reading(usage=body) if isinstance(body, Usage) else _NOTHING
     row = row_of(flavour, provider)
     if row is None:
         line = batch_line(fields)
