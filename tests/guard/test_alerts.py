@@ -7,7 +7,7 @@ import hmac
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +17,7 @@ import pytest
 
 from farthing import Budget, FarthingError, Meter, Usage
 from farthing.alerts.webhook import signature
+from farthing.ledger.budgets import outbox
 from farthing.ledger.upkeep import schema
 from farthing.records import Alert
 from farthing.testing import FakeClock, FakeProvider, Reply
@@ -184,6 +185,69 @@ def test_a_call_that_expires_raises_them(telling: Meter, heard: Heard, clock: Fa
     clock.advance(3600)
     telling.engine.ledger.expire(clock.time_ns())
     heard.wait_for(1)
+
+
+SIXTY_CENTS = Usage(input_tokens=0, output_tokens=60_000)
+"""As gpt-4o answers."""
+
+
+def ended_after(meter: Meter, change: Callable[[], object], **scope: Any) -> None:
+    """A call of $0.60 of which one learns only after a change."""
+    with meter.scope(**scope):
+        hold = meter.reserve(model="gpt-4o", amount="0.6")
+    meter.engine.clock.advance(3600)
+    change()
+    hold.settle(SIXTY_CENTS)
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["", "control"])
+@pytest.mark.parametrize("attached", [False, True])
+def test_what_ends_after_the_rules_have_changed_is_told_by_the_rules_of_now_alone(
+    telling: Meter, heard: Heard, monkeypatch: pytest.MonkeyPatch, attached: bool, guarded: bool
+) -> None:
+    """The call counts in the window that was closed and in the one that follows; the control has both tell,
+    the former by rules that it never had."""
+    if not guarded:
+        monkeypatch.setattr(outbox, "_WINDOW", outbox._WINDOW.replace("b.removed IS NULL AND", "1 OR"))
+    old = Budget("all", 1, "day", alerts=(0.9,))
+    new = Budget("all", 1, "day", alerts=(0.5,), timezone="Asia/Kolkata")
+
+    def change() -> None:
+        if attached:
+            with telling.scope(budget=new):
+                telling.reserve(model="gpt-4o", amount="0.01").void()
+        else:
+            telling.set_budget(new)
+
+    if not attached:
+        telling.set_budget(old)
+    ended_after(telling, change, budget=old if attached else None)
+    assert [window.spent for window in telling.engine.ledger.windows()] == [600_000_000] * 2
+    telling.close()
+    assert heard.thresholds == ([0.5] if guarded else [0.5, 0.5])
+
+
+def test_a_limit_that_a_closed_window_had_is_told_of_no_more(telling: Meter, heard: Heard) -> None:
+    telling.set_budget(Budget("all", "0.61", "day", alerts=(0.5,)))
+    ended_after(telling, lambda: telling.set_budget(Budget("all", 5, "month", alerts=(0.5,))))
+    assert [window.spent for window in telling.engine.ledger.windows()] == [600_000_000] * 2
+    telling.close()
+    assert heard.alerts == []
+
+
+def test_a_removed_budget_tells_nobody(telling: Meter, heard: Heard) -> None:
+    telling.set_budget(Budget("all", 1, "day", alerts=(0.5,)))
+    ended_after(telling, lambda: telling.remove_budget("all"))
+    telling.close()
+    assert heard.alerts == []
+
+
+def test_what_ends_after_its_window_has_is_told(telling: Meter, heard: Heard, clock: FakeClock) -> None:
+    """Nobody has changed the rules: that window stands as it was."""
+    telling.set_budget(Budget("all", 1, "day", alerts=(0.5,)))
+    ended_after(telling, lambda: clock.advance(timedelta(days=1)))
+    telling.close()
+    assert heard.thresholds == [0.5]
 
 
 def test_a_write_that_is_taken_back_raises_none(

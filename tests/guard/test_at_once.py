@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -158,6 +159,30 @@ def test_what_is_done_for_a_task_that_was_cancelled_in_the_same_round_is_an_orph
     asyncio.run(main())
     assert jobs.here == [[0], [1, 2]]
     assert orphans == [1]
+
+
+def test_what_was_asked_when_a_signal_struck_is_an_orphan() -> None:
+    """It is done all the same, after whatever its caller could say of it."""
+
+    class Struck(BaseException):
+        pass
+
+    class Asked(SimpleQueue[Any]):
+        def put(self, job: Any, *_: Any) -> None:
+            super().put(job)
+            raise Struck
+
+    courier, jobs, orphans = Courier(), Jobs(free=False), list[Any]()
+    courier._asked = Asked()
+
+    async def main() -> None:
+        with pytest.raises(Struck):
+            await courier.bring(jobs.job(7), orphans.append)
+
+    asyncio.run(main())
+    courier.stop()
+    assert jobs.there == [[7]]
+    assert orphans == [7]
 
 
 # The ledger

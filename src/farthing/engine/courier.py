@@ -136,13 +136,13 @@ class Courier:
                 if answers is not None:
                     return _given(answers[0])
         errand = _Errand(loop, orphan)
-        if soon is not None:
-            self._asked.put((job, errand))
-        else:
-            self._hand_over([(job, errand)])
         try:
+            if soon is not None:
+                self._asked.put((job, errand))
+            else:
+                self._hand_over([(job, errand)])
             await errand.done
-        except BaseException:  # cancelled, or dropped with its loop, whose round will never end
+        except BaseException:  # struck, cancelled, or dropped with its loop, whose round will never end
             errand.abandon()
             self._bell.put(None)
             raise
@@ -209,7 +209,7 @@ class Courier:
 
     def _queued(self) -> list[_Queued | None]:
         """What is queued at this moment, by loops too that may never end their round; nobody lingers."""
-        return _all_of(self._jobs, _MOST) + _all_of(self._asked)
+        return _all_of(self._asked) + _all_of(self._jobs, _MOST)
 
 
 def _given(answer: Any) -> Any:
