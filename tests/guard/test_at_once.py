@@ -178,9 +178,10 @@ def test_what_was_asked_when_a_signal_struck_is_an_orphan() -> None:
     async def main() -> None:
         with pytest.raises(Struck):
             await courier.bring(jobs.job(7), orphans.append)
+        await asyncio.sleep(0)  # the end of the round
+        courier.stop()  # in a loop that could still be told
 
     asyncio.run(main())
-    courier.stop()
     assert jobs.there == [[7]]
     assert orphans == [7]
 
