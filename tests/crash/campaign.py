@@ -19,8 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
 from crash.killing import Nursery, Tally, every_request_has_a_row, everything_is_there, kill_one  # noqa: E402  after the path
-from farthing.testing import FakeClock, FakeProvider  # noqa: E402
-from guard.making import USAGE  # noqa: E402
+from farthing.testing import FakeClock  # noqa: E402
 
 FRESH_EVERY = 25
 """Kills of one ledger; the time of a check grows with its rows."""
@@ -34,7 +33,7 @@ def main() -> int:
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="farthing-kills-"))
     total, say, began = Tally(), sys.stdout.write, time.monotonic()
-    with FakeProvider(usage=USAGE) as provider, Nursery(folder) as nursery:
+    with Nursery(folder) as nursery:
         for number in range(given.kills):
             seed = given.seed + number
             if number % FRESH_EVERY == 0:
@@ -43,7 +42,7 @@ def main() -> int:
                 if given.durability != "both":
                     durability = given.durability
             try:
-                kill = kill_one(path, provider, nursery, seed, durability=durability, now=clock.time_ns())
+                kill = kill_one(path, nursery, seed, durability=durability, now=clock.time_ns())
                 everything_is_there(path, kill, clock, tally)
                 every_request_has_a_row(path, kill, seed, clock)
             except BaseException:

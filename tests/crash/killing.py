@@ -2,7 +2,8 @@
 
 The threads of the killed process print the id of each receipt after its call has returned: that is an
 acknowledged call. The provider counts what arrived, so that a kill happens at a moment that is known: either
-with all threads waiting for held answers, or in the midst of work.
+with all threads waiting for held answers, or in the midst of work. Each kill has a provider of its own: what
+a dead process had sent may be read late, and must not count as the next one's.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ import random
 import signal
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from farthing import Meter
 from farthing.testing import FakeClock, FakeProvider
-from guard.making import CALL, COST, PATIENCE, metered, upper
+from guard.making import CALL, COST, HANGING, USAGE, metered, upper
 from ledger.making import python
 
 THREADS = 8
@@ -32,7 +33,8 @@ from farthing.testing import FakeClock, FakeIds
 from guard.making import *
 from ledger.making import add_up_often
 def call(path, url, name, durability, now):
-    meter = metered(path, clock=FakeClock(now), ids=FakeIds(name), durability=durability)
+    clock, ids = FakeClock(now), FakeIds(name)
+    meter = metered(path, clock=clock, ids=ids, durability=durability, ledger_timeout=HANGING)
     client = meter.wrap(openai(url), budget="$1000/total", tags={"process": name})
     def work():
         for turn in itertools.count():
@@ -47,6 +49,9 @@ add_up_often()
 with metered(":memory:") as meter:
     meter.warm()
     meter.wrap(openai("http://127.0.0.1:9/v1")).close()
+for thread in threading.enumerate():
+    if thread is not threading.main_thread():  # a meter that is closed has told its thread to end
+        thread.join(HANGING)
 assert threading.active_count() == 1
 for line in sys.stdin:
     said, complained, *order = json.loads(line)
@@ -71,8 +76,8 @@ class Nursery:
         return self
 
     def __exit__(self, *_: object) -> None:
-        _, errors = self._process.communicate(timeout=PATIENCE)
-        assert errors == ""
+        _, errors = self._process.communicate(timeout=HANGING)
+        assert errors == "", errors
 
     @contextmanager
     def caller(self, *order: object) -> Iterator[list[str]]:
@@ -89,14 +94,25 @@ class Nursery:
         lines: list[str] = []
         try:
             yield lines
-        finally:
-            os.kill(child, signal.SIGKILL)
-            end = int(told.readline())
-        assert complained.read_text() == ""
-        assert end == -signal.SIGKILL
+        except BaseException as error:
+            error.add_note(
+                f"The caller ended with {self._end(child)}; {complained.read_text() or 'no complaint'}"
+            )
+            raise
+        end = self._end(child)
+        complaints = complained.read_text()
+        assert complaints == "", complaints
+        assert end == -signal.SIGKILL, end
         lines += [
             line.rstrip("\n") for line in said.read_text().splitlines(keepends=True) if line[-1:] == "\n"
         ]
+
+    def _end(self, child: int) -> int:
+        """Kill it, if it has not ended by itself; how it ended."""
+        assert self._process.stdout is not None
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        return int(self._process.stdout.readline())
 
 
 @dataclass
@@ -125,27 +141,23 @@ class Tally:
         self.expired += kill.held_open
 
 
-def kill_one(
-    path: Path, provider: FakeProvider, nursery: Nursery, seed: int, *, durability: str, now: int
-) -> Kill:
+def kill_one(path: Path, nursery: Nursery, seed: int, *, durability: str, now: int) -> Kill:
     """Start a caller, let its threads call for a while that the seed decides, and kill it."""
     rng = random.Random(seed)
-    provider.clear()
     waiting = rng.random() < 0.6
     requests = rng.randrange(1, 60)
-    if waiting:
-        provider.hold()
-    with nursery.caller(str(path), provider.base_url, f"k{seed}", durability, now) as said:
+    with FakeProvider(usage=USAGE) as provider:
         if waiting:
-            provider.wait_for(THREADS)
-            provider.release(requests)
-            provider.wait_for(THREADS + requests)
-        else:
-            provider.wait_for(requests)
-    arrived = len(provider.requests)
-    provider.release()
+            provider.hold()
+        with nursery.caller(str(path), provider.base_url, f"k{seed}", durability, now) as said:
+            if waiting:
+                provider.wait_for(THREADS, HANGING)
+                provider.release(requests)
+                provider.wait_for(THREADS + requests, HANGING)
+            else:
+                provider.wait_for(requests, HANGING)
     assert len(set(said)) == len(said)
-    return Kill(set(said), open_calls(path), arrived)
+    return Kill(set(said), open_calls(path), len(provider.requests))
 
 
 def open_calls(path: Path) -> int:

@@ -26,6 +26,10 @@ COST = 5 * 2_500 + MAX_TOKENS * 10_000
 PATIENCE = 60.0
 """Seconds after which a test that waits for something gives up; none waits for time to pass."""
 
+HANGING = 300.0
+"""Seconds after which processes are taken to hang: how long they take to start and to answer says how busy
+the machine is. A test that waits so long has a time limit of its own."""
+
 
 def metered(path: object, **options: Any) -> Meter:
     return Meter(path, **({"durability": "fast", "ledger_timeout": 20.0, "wait": 0} | options))

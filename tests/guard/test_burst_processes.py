@@ -15,12 +15,14 @@ from farthing import Budget, InsufficientCredits, Meter
 from farthing.ledger.calls import sql
 from farthing.ledger.writing import batch
 from farthing.testing import FakeProvider
-from guard.making import COST, PATIENCE, ask, held_and_spent, limit_for, metered, openai
+from guard.making import COST, HANGING, ask, held_and_spent, limit_for, metered, openai
 
 PROCESSES = 8
 THREADS = 4
 ASKED = PROCESSES * THREADS
 SERVED = 5
+
+pytestmark = pytest.mark.timeout(400)
 
 
 def child(path: str, url: str, barrier: Any, answers: Any, *, guarded: bool, meter: Meter | None) -> None:
@@ -28,13 +30,17 @@ def child(path: str, url: str, barrier: Any, answers: Any, *, guarded: bool, met
     if not guarded:
         sql.HOLD_GUARDED = sql.HOLD
         batch.Money.affords = lambda *_: True
-    meter = meter or metered(path)
-    meter.warm()
-    client = meter.wrap(openai(url))
+    meter = meter or metered(path, ledger_timeout=HANGING)
+    try:
+        meter.warm()
+        client = meter.wrap(openai(url))
+    except BaseException:
+        barrier.abort()  # the others need not wait for it
+        raise
 
     def one() -> None:
-        barrier.wait(PATIENCE)
         try:
+            barrier.wait(HANGING)
             answer = ask(client)
         except BaseException as error:
             answers.put(repr(error))
@@ -61,7 +67,10 @@ class Children:
         options = {"guarded": guarded, "meter": None} | more
         self.processes = [
             context.Process(  # type: ignore[attr-defined]
-                target=child, args=(str(path), provider.base_url, self.barrier, self.answers), kwargs=options
+                target=child,
+                args=(str(path), provider.base_url, self.barrier, self.answers),
+                kwargs=options,
+                daemon=True,
             )
             for _ in range(PROCESSES)
         ]
@@ -69,11 +78,11 @@ class Children:
             process.start()
 
     def next(self, count: int) -> list[str]:
-        return [self.answers.get(timeout=PATIENCE) for _ in range(count)]
+        return [self.answers.get(timeout=HANGING) for _ in range(count)]
 
     def join(self) -> None:
         for process in self.processes:
-            process.join(PATIENCE)
+            process.join(HANGING)
             assert process.exitcode == 0
             process.close()
         self.answers.close()
@@ -82,7 +91,7 @@ class Children:
 
 def race(children: Children, provider: FakeProvider, served: int) -> None:
     assert children.next(ASKED - served) == ["refused"] * (ASKED - served)
-    provider.wait_for(served)
+    provider.wait_for(served, HANGING)
     provider.release()
     assert children.next(served) == ["served"] * served
     children.join()

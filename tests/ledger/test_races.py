@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import Popen
+from typing import Any
 
 import pytest
 
@@ -21,12 +23,17 @@ RACERS = 8
 RACE = """
 import sys
 from ledger.making import *
-from ledger.test_races import LIMIT, Unguarded, race_on
+from ledger.test_races import LIMIT, RACERS, Unguarded, all_ask_first, race_on
 path, guarded, barrier = sys.argv[1], sys.argv[2] == "guarded", sys.stdin
 ledger = opened(path)
 bound = standing_bound(Budget("all", LIMIT))
 print("ready", flush=True)
 barrier.readline()
+def meet():
+    print("asked", flush=True)
+    barrier.readline()
+if not guarded:
+    ledger.room = all_ask_first(ledger.room, threading.Barrier(RACERS, meet))
 print(race_on(ledger, bound, guarded=guarded), flush=True)
 barrier.readline()
 """
@@ -43,6 +50,20 @@ class Unguarded:
         if left < want.lo:
             return None
         return self.ledger.reserve(want)
+
+
+def all_ask_first(room: Callable[..., Any], barrier: threading.Barrier) -> Callable[..., Any]:
+    """`Ledger.room` for threads that all have their first answer before any of them goes on."""
+    asked = threading.local()
+
+    def ask(*args: object) -> Any:
+        answer = room(*args)
+        if not hasattr(asked, "before"):
+            asked.before = True
+            barrier.wait()
+        return answer
+
+    return ask
 
 
 def race_on(ledger: Ledger, bound: object, *, guarded: bool) -> int:
@@ -70,15 +91,25 @@ def race_on(ledger: Ledger, bound: object, *, guarded: bool) -> int:
     return len(admitted)
 
 
+def tell(processes: list[Popen[str]]) -> None:
+    """They go on when all of them have come so far."""
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
+
+
 def in_processes(path: Path, guarded: str) -> int:
     processes = [python(RACE, path, guarded) for _ in range(4)]
     for process in processes:
         assert process.stdout
         assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin
-        process.stdin.write("\n")
-        process.stdin.flush()
+    tell(processes)
+    if guarded == "unguarded":
+        for process in processes:
+            assert process.stdout
+            assert process.stdout.readline() == "asked\n"
+        tell(processes)
     admitted = sum(int(process.stdout.readline()) for process in processes if process.stdout)
     for process in processes:
         _, errors = process.communicate("\n", timeout=60)
@@ -103,20 +134,11 @@ def test_threads_spend_a_budget_exactly(ledger: Ledger) -> None:
 def test_without_the_guard_threads_overspend(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sql, "HOLD_GUARDED", sql.HOLD_GUARDED)
     monkeypatch.setattr(batch.Money, "affords", batch.Money.affords)
-    asked = threading.Barrier(RACERS)
-    room = ledger.room
-
-    def all_ask_first(*args: object) -> object:
-        answer = room(*args)
-        with contextlib.suppress(threading.BrokenBarrierError):
-            asked.wait(timeout=5)
-        return answer
-
     ledger.settle(  # all but the last dollar is gone
         ledger.reserve(reservation(ledger, [standing_bound(Budget("all", LIMIT))], (LIMIT - 1) * USD)),
         settlement((LIMIT - 1) * USD),
     )
-    monkeypatch.setattr(ledger, "room", all_ask_first)
+    monkeypatch.setattr(ledger, "room", all_ask_first(ledger.room, threading.Barrier(RACERS)))
     assert race_on(ledger, standing_bound(Budget("all", LIMIT)), guarded=False) > 1
 
 

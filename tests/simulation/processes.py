@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import tempfile
@@ -77,9 +78,9 @@ class Herd:
         self._folder = tempfile.TemporaryDirectory(prefix="farthing-herd-")
         address = str(Path(self._folder.name) / "socket")
         self._listener = Listener(address, family="AF_UNIX", backlog=16)
-        self._pids: set[int] = set()
         template = os.fork()
         if template == 0:
+            os.setpgid(0, 0)  # with all that it will fork
             self._listener.close()
             if prepare is not None:
                 prepare()
@@ -88,9 +89,7 @@ class Herd:
 
     def _accepted(self) -> Process:
         line = self._listener.accept()
-        pid = line.recv()
-        self._pids.add(pid)
-        return Process(pid, line)
+        return Process(line.recv(), line)
 
     def start(self) -> Process:
         """A new process, which opens the ledger with the first thing that it has to do."""
@@ -103,12 +102,9 @@ class Herd:
         return self._accepted()
 
     def close(self) -> None:
-        """Kill them all."""
-        for pid in self._pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        """Kill them all, by their group: the number of one that has ended may be somebody else's by now."""
+        with contextlib.suppress(PermissionError):  # macOS, if only the template is left and has ended
+            os.killpg(self._template.pid, signal.SIGKILL)
         os.waitpid(self._template.pid, 0)
         self._listener.close()
         self._folder.cleanup()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from farthing.ledger.calls import booking, sql, summing
 from farthing.ledger.writing import batch
 from simulation.campaign import simulate
+from simulation.processes import Died, Herd
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork, nor kill -9")
 
@@ -57,3 +59,18 @@ def test_a_ledger_with_a_fault_differs_from_the_model(ledger_path: Path, fault: 
     """The control."""
     with pytest.raises(AssertionError):
         simulate(ledger_path, 3, STEPS, prepare=fault, forks=False)
+
+
+def test_a_herd_leaves_alone_whoever_has_the_number_of_one_that_has_ended(
+    ledger_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers of processes are given out again; a long simulation has had many."""
+    herd = Herd(ledger_path)
+    ended, alive = herd.start(), herd.start()
+    assert ended.kill() is None
+    signalled, kill = [], os.kill
+    monkeypatch.setattr(os, "kill", lambda pid, number: signalled.append(pid) or kill(pid, number))
+    herd.close()
+    assert ended.pid not in signalled
+    with pytest.raises(Died):
+        alive.end()
