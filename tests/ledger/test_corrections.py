@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 
 import pytest
@@ -59,6 +60,22 @@ def repricing(ledger, call_id, cost, *, counted=None, source="priced", rates=NEW
         rates=rates,
         reason=reason,
     )
+
+
+def opened_elsewhere(path):
+    """As by another program, that knows nothing of the lock file."""
+    return sqlite3.connect(path, isolation_level=None)
+
+
+class Asked:
+    """A `find` that notes whether its connection is in a transaction that writes."""
+
+    def __init__(self, find, ledger):
+        self.find, self.ledger, self.locked = find, ledger, []
+
+    def __call__(self, conn, call_id):
+        self.locked.append(conn is self.ledger._connections._conn and conn.in_transaction)
+        return self.find(conn, call_id)
 
 
 # -- corrections ----------------------------------------------------------------------------------
@@ -154,6 +171,53 @@ def test_there_is_nothing_to_correct_in_a_call_that_runs_or_is_not_there(ledger:
     with pytest.raises(UnknownCall, match="there is no call 'nobody'"):
         ledger.correct("nobody", void=True, reason="?")
     assert ledger.settle(grant, settlement())
+
+
+def test_a_call_that_is_not_there_is_looked_for_while_others_write(tmp_path):
+    ledger = opened(tmp_path / "ledger.db", timeout=1.0)
+    other = opened_elsewhere(tmp_path / "ledger.db")
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(UnknownCall, match="there is no call 'nobody'"):
+        ledger.correct("nobody", void=True, reason="?")
+    other.rollback()
+    other.close()
+    ledger.close()
+
+
+def test_no_row_but_its_own_is_read_under_the_lock_for_a_correction(tmp_path, monkeypatch):
+    ledger = opened(tmp_path / "ledger.db")
+    ids = [unknown(ledger).reservation.id for _ in range(3)]
+    monkeypatch.setattr(corrections, "find", asked := Asked(corrections.find, ledger))
+    assert ledger.correct(ids[1], cost=5, reason="the invoice")
+    assert asked.locked == [False]
+    statements = corrections._READ_NAMED
+    [plan] = ledger._connections._conn.execute(f"EXPLAIN QUERY PLAN {statements}", (1, "x"))
+    assert plan[3] == "SEARCH call USING INTEGER PRIMARY KEY (rowid=?)"
+    assert [ledger.call(each)["cost_nano"] for each in ids] == [USD // 10, 5, USD // 10]
+    ledger.close()
+
+
+def test_a_call_that_was_pruned_after_it_was_found_is_not_there(tmp_path, monkeypatch):
+    ledger = opened(tmp_path / "ledger.db")
+    first, second = (entry(ledger, started_ns=NOON - 48 * HOUR, cost=cost) for cost in (1, 2))
+    call_id, _ = ledger.record(first)
+
+    def found(conn, asked):
+        key = find(conn, asked)
+        ledger.prune(NOON // (24 * HOUR))
+        ledger.record(second)  # at the same instant: it may be given the key of the one that has gone
+        return key
+
+    find = corrections.find
+    monkeypatch.setattr(corrections, "find", found)
+    monkeypatch.setattr(ledger._connections, "read", lambda question: question(reader))
+    reader = opened_elsewhere(tmp_path / "ledger.db")
+    with pytest.raises(UnknownCall, match="there is no call"):
+        ledger.correct(call_id, cost=5, reason="?")
+    reader.close()
+    monkeypatch.undo()
+    assert ledger.call(second.reservation.id)["cost_nano"] == 2
+    ledger.close()
 
 
 def test_a_late_settle_does_not_undo_a_correction(ledger: Ledger):

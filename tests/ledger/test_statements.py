@@ -81,6 +81,18 @@ def test_a_statement_that_is_formatted_would_be_found(code: str) -> None:
     assert strange(iter([("x.py", node)])) != []
 
 
+def places_of(text: str) -> list[str]:
+    return [
+        path.relative_to(SOURCE).as_posix()
+        for path in sorted(SOURCE.rglob("*.py"))
+        for _ in range(path.read_text(encoding="utf-8").count(text))
+    ]
+
+
+def test_the_epoch_of_budgets_is_read_by_one_text() -> None:
+    assert places_of("SELECT number FROM meta WHERE key = 'budget_epoch'") == ["ledger/calls/sql.py"]
+
+
 def test_no_statement_is_put_together_by_percent_plus_or_format() -> None:
     found = []
     for path in sorted(SOURCE.rglob("*.py")):

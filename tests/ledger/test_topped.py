@@ -48,6 +48,22 @@ def test_a_process_that_died_in_a_further_attempt_leaves_one_row(
     assert ledger.totals()[0].calls == 1
 
 
+@pytest.mark.parametrize("unknown", [0, 1, 2])
+def test_an_attempt_of_unknown_price_makes_the_cost_unknown_and_not_less(
+    ledger: Ledger, unknown: int
+) -> None:
+    bounds = [with_budget(ledger, Budget("all", 99))]
+    expected = [None if number == unknown else USD // 10 for number in range(3)]
+    first = reserved(ledger, bounds, expected=expected[0])
+    for each in expected[1:]:
+        reserved(ledger, bounds, expected=each, topped=first.call)
+    ledger.expire(LATER)
+    [row] = ledger.calls()
+    assert (row["cost_nano"], row["cost_source"], row["counted_nano"]) == (None, "unpriced", 3 * USD)
+    assert spent(ledger) == [(3 * USD, 0, 0)]
+    assert (ledger.totals()[0].unpriced, ledger.totals()[0].cost) == (1, 0)
+
+
 def test_a_process_that_died_before_it_took_a_further_hold_back_leaves_the_end_that_it_had_booked(
     ledger: Ledger,
 ) -> None:

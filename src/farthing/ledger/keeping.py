@@ -51,7 +51,8 @@ class Keeping(Protocol):
     def prune(self, before_day: int) -> int:
         """Delete the finished calls of the days (since 1970, UTC) before this one; how many there were.
 
-        Sums by day, what windows have spent and the keys of `transaction_id`s stay. In small commits, so that
+        Sums by day, what windows have spent and the keys of `transaction_id`s stay; so does the window of a
+        run, until the run has made no call for 30 days, none of which is left. In small commits, so that
         others can write in between.
         """
         ...

@@ -1,7 +1,9 @@
 """The outbox of a SQLite ledger.
 
 A window knows the amount at which its next alert is due (`alert_at`; NULL for never, 0 for "look"). What is
-posted to it says whether that is reached, and only then is looked at its budget, before the commit.
+posted to it says whether that is reached, and only then is looked at its budget, before the commit. A window
+that was over before the rules of its budget were stated raises none, nor does one of a removed budget: the
+calls that still end in it count in the window that followed it, too, and that is told of by the rules of now.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ _MILLION: Final = 10**6
 _MOST: Final = 100
 _CHANNELS: Final[tuple[Channel, ...]] = ("call", "post")
 
-_WINDOW: Final = """SELECT b.name, w.key, b.rules, w.limit_nano, w.spent, w.held, w.starts, w.ends
+_WINDOW: Final = """SELECT b.name, w.key, b.rules, w.limit_nano, w.spent, w.held, w.starts, w.ends,
+  b.removed IS NULL AND (w.ends IS NULL OR w.ends > b.since)
 FROM budget_window AS w JOIN budget AS b ON b.id = w.budget WHERE w.id = ?"""
 
 _RAISE: Final = """INSERT INTO alert
@@ -83,9 +86,9 @@ class SqliteOutbox:
         now = self._clock.time_ns()
         while conn.due:
             window = conn.due.pop()
-            name, key, rules, limit, spent, held, starts, ends = sure(conn, _WINDOW, (window,))
+            name, key, rules, limit, spent, held, starts, ends, stands = sure(conn, _WINDOW, (window,))
             next_at = None
-            for share in json.loads(rules)["alerts"]:
+            for share in json.loads(rules)["alerts"] if stands else ():
                 threshold = round(share * _MILLION)
                 amount = max(-(-limit * threshold // _MILLION), 1)
                 if spent < amount:

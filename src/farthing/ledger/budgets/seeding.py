@@ -11,13 +11,13 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from farthing.ledger.calls.keys import bound
 from farthing.limits import key_of, matches
 from farthing.records import CONTEXTS, Budget
 
-__all__ = ["FOREVER", "Dims", "seed", "seed_key"]
+__all__ = ["FOREVER", "Dims", "Pruned", "carry", "seed", "seed_key"]
 
 FOREVER: Final = 2**63 - 1
 
@@ -51,6 +51,14 @@ WHERE c.seq >= ? AND c.seq < ?
 GROUP BY l.budget_window"""
 
 _PUT: Final = "UPDATE budget_window SET spent = ?, held = ?, cost = ? WHERE id = ?"
+
+
+class Pruned(NamedTuple):
+    """What calls that are there no more have spent, and cost, in a window; `last` is the key of the last."""
+
+    spent: int
+    cost: int
+    last: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +111,29 @@ _KEY_SUMS: Final = """UPDATE budget_window SET (spent, held, cost) = (SELECT
   coalesce(sum(CASE WHEN c.state = 0 THEN 0 ELSE coalesce(c.cost, 0) END), 0)
   FROM call AS c JOIN more_line AS l ON l.call = c.seq WHERE l.budget_window = ?1) WHERE id = ?1"""
 
+_KEY_PRUNED: Final = """SELECT p.spent, p.cost, p.last FROM budget_window AS o
+JOIN pruned_window AS p ON p.budget_window = o.id
+WHERE o.budget = ?1 AND o.key = ?2 AND o.id < ?3 AND o.run = 1 ORDER BY o.id DESC LIMIT 1"""
+
+_ADD: Final = "UPDATE budget_window SET spent = spent + ?, cost = cost + ? WHERE id = ?"
+
+_KEEP_PRUNED: Final = "INSERT INTO pruned_window (budget_window, spent, cost, last) VALUES (?, ?, ?, ?)"
+
 
 def seed_key(conn: sqlite3.Connection, budget: int, key: str, window: int) -> None:
-    """Give a new window the calls of the windows that its budget (by its row) had for the same key."""
+    """Give a new window of a run the calls of the windows that its budget (by its row) had for the same key,
+    and what those had spent that have been pruned."""
     conn.execute(_KEY_LINES, (budget, key, window))
     conn.execute(_KEY_SUMS, (window,))
+    pruned = conn.execute(_KEY_PRUNED, (budget, key, window)).fetchone()
+    if pruned is not None:
+        carry(conn, window, Pruned(*pruned))
+
+
+def carry(conn: sqlite3.Connection, window: int, pruned: Pruned) -> None:
+    """Let a new window begin with what pruned calls have spent in the one that it follows."""
+    conn.execute(_ADD, (pruned.spent, pruned.cost, window))
+    conn.execute(_KEEP_PRUNED, (window, *pruned))
 
 
 def seed(

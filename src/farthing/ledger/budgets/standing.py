@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from farthing.catalog import UserPrice
 from farthing.ledger import prices
-from farthing.ledger.budgets.seeding import Dims, seed
-from farthing.ledger.budgets.windows import between
+from farthing.ledger.budgets.ended import BEFORE_ALL
+from farthing.ledger.budgets.seeding import Dims, Pruned, carry, seed
+from farthing.ledger.budgets.windows import between, make
+from farthing.ledger.calls import sql
 from farthing.ledger.calls.codes import budget_from_json, budget_to_json, clean
 from farthing.ledger.calls.keys import key_at, started_ns
 from farthing.ledger.store import Origin, StandingBudget
@@ -28,8 +30,7 @@ _PINS: Final = {"code": 1, "config": 2}
 _NOT_COUNTED: Final = ("limit", "alerts", "fallback", "wait")
 """What may change without changing which calls a window counts, and at what amount."""
 
-_BEFORE_ALL: Final = 2**40
-"""Nanoseconds before 1970, and more than there are windows."""
+_RULES: Final = "SELECT rules FROM budget WHERE id = ?"
 
 _FIND: Final = """SELECT id, rules, origin, pinned, declared, removed FROM budget
 WHERE attached = 0 AND name = ?"""
@@ -42,12 +43,12 @@ _SELECTING: Final = ("period", "anchor", "per", "account", "context", "provider"
 
 _DAY: Final = 86_400 * 10**9
 
-_PRUNED: Final = """SELECT w.key, p.spent, p.cost FROM budget_window AS w
+_PRUNED: Final = """SELECT w.key, p.spent, p.cost, p.last FROM budget_window AS w
 JOIN pruned_window AS p ON p.budget_window = w.id WHERE w.budget = ? AND w.ends = ? AND w.starts >= ?"""
 
-_ADD: Final = "UPDATE budget_window SET spent = spent + ?, cost = cost + ? WHERE id = ?"
-
-_KEEP_PRUNED: Final = "INSERT INTO pruned_window (budget_window, spent, cost) VALUES (?, ?, ?)"
+_PRUNED_NOW: Final = """SELECT w.key, p.spent, p.cost, p.last FROM budget_window AS w
+JOIN pruned_window AS p ON p.budget_window = w.id
+WHERE w.budget = ?1 AND (w.ends IS NULL OR w.starts <= ?2 AND w.ends > ?2)"""
 
 
 @dataclass(slots=True)
@@ -59,7 +60,7 @@ class Standing:
     prices: tuple[UserPrice, ...] = field(default=())
 
     def read(self, conn: sqlite3.Connection) -> None:
-        epoch = sure(conn, "SELECT number FROM meta WHERE key = 'budget_epoch'")[0]
+        epoch = sure(conn, sql.EPOCH)[0]
         self.budgets = tuple(
             StandingBudget(budget=budget_from_json(rules), origin=origin, pinned=bool(pinned))
             for rules, origin, pinned in conn.execute(_ALL)
@@ -146,13 +147,31 @@ def _apply(conn: sqlite3.Connection, number: int, budget: Budget, old: Budget | 
 
 def redefine(conn: sqlite3.Connection, number: int, budget: Budget, now: int) -> None:
     """Give an attached budget (by its row) other rules. The windows that follow are made when calls ask, from
-    the calls of those before: also of one that begins only now, which is put where no call can be."""
+    the calls of those before: also of one that begins only now, which is put where no call can be.
+
+    Those in which pruned calls have spent are made at once, where the rules count the same calls: later
+    nobody knows that. Those of a run are not: they are the same for any rules (see `seed_key`).
+    """
+    old = budget_from_json(sure(conn, _RULES, (number,))[0])
+    pruned: dict[str, Pruned] = {}
+    if budget.period != "run" and _selected(old) == _selected(budget):
+        pruned = {key: Pruned(*sums) for key, *sums in conn.execute(_PRUNED_NOW, (number, now))}
     conn.execute(
         "UPDATE budget_window SET starts = id - ?1, ends = id - ?1 + 1 WHERE budget = ?2 AND starts >= ?3",
-        (_BEFORE_ALL, number, now),
+        (BEFORE_ALL, number, now),
     )
     _close(conn, number, now)
     conn.execute("UPDATE budget SET rules = ?, since = ? WHERE id = ?", (budget_to_json(budget), now, number))
+    if pruned:
+        period = window_at(budget, now)
+        windows = {
+            key: make(conn, number, budget, key, *between(conn, number, key, period, now), budget.limit_nano)
+            for key in pruned
+        }
+        dims = Dims.read(conn, 0 if period.ends_ns is None else period.starts_ns, period.ends_ns)
+        seed(conn, budget, windows, dims, of=number)
+        for key, sums in pruned.items():
+            carry(conn, windows[key], sums)
     _changed(conn)
 
 
@@ -167,7 +186,7 @@ def _with_limit(budget: Budget, other: Budget) -> Budget:
 
 
 def _changed(conn: sqlite3.Connection) -> bool:
-    conn.execute("UPDATE meta SET number = number + 1 WHERE key = 'budget_epoch'")
+    conn.execute(sql.RAISE_EPOCH)
     return True
 
 
@@ -201,7 +220,7 @@ def _open(conn: sqlite3.Connection, number: int, budget: Budget, now: int, old: 
         return
     period = window_at(budget, now)
     dims = Dims.read(conn, 0 if period.ends_ns is None else period.starts_ns, period.ends_ns)
-    pruned: dict[str, tuple[int, int]] = {}
+    pruned: dict[str, Pruned] = {}
     if old is not None and _selected(old) == _selected(budget):
         pruned = _pruned(conn, number, period, now)
     windows: dict[str, int] = {}
@@ -209,18 +228,11 @@ def _open(conn: sqlite3.Connection, number: int, budget: Budget, now: int, old: 
         starts, ends = between(conn, number, key, period, now)
         if period.ends_ns is None:
             starts = _earliest(conn, number, key, now)
-        made = conn.execute(
-            "INSERT INTO budget_window (budget, key, starts, ends, expected, limit_nano)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (number, key, starts, ends, budget.charges_expected, budget.limit_nano),
-        ).lastrowid
-        assert made is not None  # noqa: S101  an INSERT has one
-        windows[key] = made
+        windows[key] = make(conn, number, budget, key, starts, ends, budget.limit_nano)
     if windows:
         seed(conn, budget, windows, dims)
-    for key, (spent, cost) in pruned.items():
-        conn.execute(_ADD, (spent, cost, windows[key]))
-        conn.execute(_KEEP_PRUNED, (windows[key], spent, cost))
+    for key, sums in pruned.items():
+        carry(conn, windows[key], sums)
 
 
 def _selected(budget: Budget) -> tuple[Any, ...]:
@@ -229,10 +241,10 @@ def _selected(budget: Budget) -> tuple[Any, ...]:
     return tuple(fields[name] for name in _SELECTING)
 
 
-def _pruned(conn: sqlite3.Connection, number: int, period: Window, now: int) -> dict[str, tuple[int, int]]:
+def _pruned(conn: sqlite3.Connection, number: int, period: Window, now: int) -> dict[str, Pruned]:
     """By key, what pruned calls have spent, and cost, in the windows of this period that now have ended."""
-    since = -_BEFORE_ALL if period.ends_ns is None else period.starts_ns - _DAY
-    return {key: (spent, cost) for key, spent, cost in conn.execute(_PRUNED, (number, now, since))}
+    since = -BEFORE_ALL if period.ends_ns is None else period.starts_ns - _DAY
+    return {key: Pruned(*sums) for key, *sums in conn.execute(_PRUNED, (number, now, since))}
 
 
 def _earliest(conn: sqlite3.Connection, number: int, key: str, now: int) -> int:

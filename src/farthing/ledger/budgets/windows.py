@@ -18,7 +18,7 @@ from farthing.ledger.store import Bound
 from farthing.limits import Window, window_at
 from farthing.records import Budget
 
-__all__ = ["Place", "Windows", "between", "counted_at", "place_of"]
+__all__ = ["Place", "Windows", "between", "counted_at", "make", "place_of"]
 
 _MOST: Final = 20_000
 """Windows that are remembered; a run has one of its own."""
@@ -48,12 +48,12 @@ _NEIGHBOURS: Final = """SELECT max(CASE WHEN ends <= ?3 THEN ends END),
   min(CASE WHEN starts > ?3 THEN starts END)
 FROM budget_window WHERE budget = ?1 AND key = ?2"""
 
-_MAKE: Final = """INSERT INTO budget_window (budget, key, starts, ends, expected, limit_nano)
-VALUES (?, ?, ?, ?, ?, ?)"""
+_MAKE: Final = """INSERT INTO budget_window (budget, key, starts, ends, expected, limit_nano, run)
+VALUES (?, ?, ?, ?, ?, ?, ?)"""
 
 
 class Windows:
-    """Per connection; used under the writer's mutex."""
+    """Per connection; used under the writer's mutex, apart from `known`."""
 
     def __init__(self) -> None:
         self._places: dict[tuple[str, bool, str], Place] = {}
@@ -86,8 +86,8 @@ class Windows:
         if place is None or not place[1] <= at < place[2]:
             return None
         if bound.attached:
-            rules = self._rules[key]
-            if rules is not bound.budget and not same_rules(rules, bound.budget):
+            rules = self._rules.get(key)
+            if rules is None or (rules is not bound.budget and not same_rules(rules, bound.budget)):
                 return None
         return place
 
@@ -106,9 +106,9 @@ class Windows:
             if len(self._places) >= _MOST:
                 self._places.clear()
                 self._rules.clear()
-            self._places[key] = place
             if bound.attached:
-                self._rules[key] = bound.budget
+                self._rules[key] = bound.budget  # before the place: `known` is asked by other threads, too
+            self._places[key] = place
             self._fresh.append(key)
         return place
 
@@ -124,15 +124,24 @@ def _stored_or_made(  # noqa: PLR0917  one caller
         return place
     period = window_at(rules, counted)
     starts, ends = between(conn, budget, key, period, counted)
-    expected = rules.charges_expected
-    made = conn.execute(_MAKE, (budget, key, starts, ends, expected, bound.limit)).lastrowid
-    assert made is not None  # noqa: S101  an INSERT has one
+    made = make(conn, budget, rules, key, starts, ends, bound.limit)
     if bound.attached and since and (period.ends_ns is None or period.starts_ns <= since):
         inherit(conn, budget, rules, key, made, period)
     elif not bound.attached and period.ends_ns is not None and period.ends_ns <= since:
         # A period that was over before the budget was stored: nothing in it has been counted yet.
         seed(conn, bound.budget, {key: made}, Dims.read(conn, starts, period.ends_ns))
-    return Place(made, starts, FOREVER if ends is None else ends, expected)
+    return Place(made, starts, FOREVER if ends is None else ends, rules.charges_expected)
+
+
+def make(  # noqa: PLR0917  as the columns are
+    conn: sqlite3.Connection, budget: int, rules: Budget, key: str, starts: int, ends: int | None, limit: int
+) -> int:
+    """A new window of a budget (by its row), with nothing in it."""
+    is_run = rules.period == "run"
+    values = (budget, key, starts, ends, rules.charges_expected, limit, is_run)
+    made = conn.execute(_MAKE, values).lastrowid
+    assert made is not None  # noqa: S101  an INSERT has one
+    return made
 
 
 def counted_at(budget: Budget, since: int, at: int) -> int:

@@ -8,7 +8,7 @@ settles, windows that were replaced meanwhile): it reads what stands and books t
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ from farthing.ledger.calls.codes import (
 from farthing.ledger.calls.keys import DAY as DAY_OF_KEYS
 from farthing.ledger.calls.keys import Keys, key_at
 from farthing.ledger.calls.names import ACCOUNT, MODEL, PROVIDER, TIER, Names
-from farthing.ledger.calls.summing import SUMMED, add_sums, sums_of
+from farthing.ledger.calls.summing import SUMMED, add_sums, sums_of, unless_too_large
 from farthing.ledger.store import Entry, Grant, Reservation, Settlement
 from farthing.money import MAX_CALL
 from farthing.records import Usage
@@ -280,48 +280,65 @@ _OVERDUE: Final = """SELECT c.seq, c.id, c.attempts, c.provider, c.model, c.tier
 FROM job AS j JOIN call AS c ON c.seq = j.call WHERE j.until < ? AND c.state = 0 ORDER BY c.seq LIMIT ?"""
 
 
+_UNHEARD: Final = """UPDATE job SET until = NULL
+WHERE until < ? AND NOT EXISTS (SELECT 1 FROM call WHERE seq = job.call AND state = 0)"""
+
+
 def expire(conn: sqlite3.Connection, now: int, most: int) -> int:
     """Book up to `most` calls that dead processes left, or whose job has not been heard of in time; fewer are
-    the last, and then the owners are gone."""
+    the last, and then the owners are gone. A call stays, and its owner, if no sum can hold it."""
     overdue = conn.execute(_OVERDUE, (now, most)).fetchall()
-    _expire(conn, now, overdue)
-    booked = len(overdue)
-    if booked == most:
+    booked = _expire(conn, now, overdue)
+    looked = len(overdue)
+    if looked == most:
         return booked
-    conn.execute("UPDATE job SET until = NULL WHERE until < ?", (now,))
+    conn.execute(_UNHEARD, (now,))
     for owner, first, last in conn.execute(_ENDED_LEASES, (now,)).fetchall():
-        dead = conn.execute(_DEAD, (first, last, owner, most - booked)).fetchall()
-        _expire(conn, now, dead)
-        booked += len(dead)
-        if booked == most:
-            conn.execute("UPDATE owner SET first_seq = ? WHERE id = ?", (dead[-1][0] + 1, owner))
+        dead = conn.execute(_DEAD, (first, last, owner, most - looked)).fetchall()
+        done = _expire(conn, now, dead)
+        booked, looked = booked + done, looked + len(dead)
+        if looked == most:
+            if done == len(dead):
+                conn.execute("UPDATE owner SET first_seq = ? WHERE id = ?", (dead[-1][0] + 1, owner))
             break
-        conn.execute("DELETE FROM owner WHERE id = ?", (owner,))
+        if done == len(dead):
+            conn.execute("DELETE FROM owner WHERE id = ?", (owner,))
     return booked
 
 
-def _expire(conn: sqlite3.Connection, now: int, dead: Sequence[tuple[Any, ...]]) -> None:
-    """The prompt as cost, the whole hold as counted; both for each of its attempts."""
+def _expire(conn: sqlite3.Connection, now: int, dead: Sequence[tuple[Any, ...]]) -> int:
     running = {row[0] for row in dead}
-    for seq, call_id, attempts, provider, model, tier, tokens, expected, held in dead:
-        old = conn.execute(_STANDS, (seq, call_id)).fetchone()
-        if old is None:  # a further hold of one before it
-            continue
-        whole = topped.topped(conn, seq)
-        if whole is not None:
-            if whole not in running:  # it has ended, and says what this attempt cost
-                topped.take_back(conn, seq, held)
-            continue
-        more = topped.gathered(conn, seq)
-        cost = None if expected is None else expected + sum(each or 0 for _, each in more)
-        counted = min(held + sum(each for each, _ in more), MAX_CALL)
-        source = COST_SOURCE["unpriced" if cost is None else "priced"]
-        ending = (
-            EXPIRED, OUTCOME["expired"], now, None, provider, model, tier, attempts + len(more), tokens, None,
-            None, None, None, _ESTIMATED, cost, counted, source, None, None, None, None, None, None,
-            LOST if more else 0, topped.units_of(more), None,
-        )  # fmt: skip
-        _rebook(conn, seq, old, ending)
+
+    def expired(row: tuple[Any, ...]) -> bool:
+        return unless_too_large(
+            conn, f"call {row[1]} is left running", lambda: _expire_one(conn, now, row, running)
+        )
+
+    return sum(map(expired, dead))
+
+
+def _expire_one(conn: sqlite3.Connection, now: int, row: tuple[Any, ...], running: Container[int]) -> None:
+    """The prompt as cost, the whole hold as counted; both for each of its attempts."""
+    seq, call_id, attempts, provider, model, tier, tokens, expected, held = row
+    old = conn.execute(_STANDS, (seq, call_id)).fetchone()
+    if old is None:  # a further hold of one before it
+        return
+    whole = topped.topped(conn, seq)
+    if whole is not None:
+        if whole not in running:  # it has ended, and says what this attempt cost
+            topped.take_back(conn, seq, held)
+        return
+    more = topped.gathered(conn, seq)
+    prompts = [expected, *(each for _, each in more)]
+    cost = None if None in prompts else sum(prompts)
+    counted = min(held + sum(each for each, _ in more), MAX_CALL)
+    source = COST_SOURCE["unpriced" if cost is None else "priced"]
+    ending = (
+        EXPIRED, OUTCOME["expired"], now, None, provider, model, tier, attempts + len(more), tokens, None,
+        None, None, None, _ESTIMATED, cost, counted, source, None, None, None, None, None, None,
+        LOST if more else 0, topped.units_of(more), None,
+    )  # fmt: skip
+    _rebook(conn, seq, old, ending)
 
 
 _KNOWN: Final = """SELECT id, digest FROM call WHERE account = ?1 AND transaction_id = ?2

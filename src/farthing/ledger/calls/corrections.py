@@ -13,8 +13,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from farthing.errors import UnknownCall
 from farthing.ledger.amending import Correction, Finished, Repricing
-from farthing.ledger.calls import sql
-from farthing.ledger.calls.booking import POSTED, VOIDED
+from farthing.ledger.calls import booking, sql
 from farthing.ledger.calls.codes import (
     CORRECTED,
     COST_SOURCE,
@@ -97,6 +96,10 @@ _READ: Final = """SELECT seq, account, context, operation, provider, model, held
   cached, cache_write, output, reasoning, usage_source, cost, counted, cost_source, price, overrun, flags,
   units FROM call WHERE seq = ? AND state <> 0"""
 
+_READ_NAMED: Final = f"{_READ} AND id = ?"
+
+_NO_CALL: Final = "there is no call"
+
 _LINES: Final = """SELECT l.budget_window, w.expected FROM line AS l
 JOIN budget_window AS w ON w.id = l.budget_window WHERE l.call = ? ORDER BY l.budget_window"""
 
@@ -145,8 +148,12 @@ class Corrections:
     _write: _Writes
 
     def correct(self, call_id: str, *, cost: int | None = None, void: bool = False, reason: str) -> bool:
+        # Looked for before the lock is taken: an id that nobody knows is compared with those of all calls.
+        seq = self._connections.read(lambda conn: find(conn, call_id))
+        if seq is None:
+            raise UnknownCall(f"{_NO_CALL} {call_id!r}")
         stated = None if void else cost
-        return self._write(self._correct, (call_id, stated, clean(reason)), full=True)
+        return self._write(self._correct, (seq, call_id, stated, clean(reason)), full=True)
 
     def reprice(self, wanted: Sequence[Repricing]) -> list[bool]:
         changed: list[bool] = []
@@ -175,12 +182,13 @@ class Corrections:
 
     # Inside a transaction
 
-    def _correct(self, conn: sqlite3.Connection, wanted: tuple[str, int | None, str]) -> bool:
-        call_id, cost, reason = wanted
-        seq = find(conn, call_id)
-        row = None if seq is None else conn.execute(_READ, (seq,)).fetchone()
+    def _correct(self, conn: sqlite3.Connection, wanted: tuple[int, str, int | None, str]) -> bool:
+        seq, call_id, cost, reason = wanted
+        row = conn.execute(_READ_NAMED, (seq, clean(call_id))).fetchone()
         if row is None:
-            state = "there is no call" if seq is None else "nothing is booked yet for the running call"
+            state = "nothing is booked yet for the running call"
+            if not booking.is_open(conn, seq, clean(call_id) or ""):  # it has been pruned meanwhile
+                state = _NO_CALL
             raise UnknownCall(f"{state} {call_id!r}")
         old = _Row(*row)
         new = _voided(old) if cost is None else _costing(old, cost)
@@ -259,7 +267,7 @@ def _costing(old: _Row, cost: int) -> _Row:
     """Somebody states the bill. A call that was taken for an error has then been billed: nobody saw how."""
     return replace(
         old,
-        state=POSTED,
+        state=booking.POSTED,
         outcome=_UNKNOWN if old.outcome == _ERROR else old.outcome,
         cost=cost,
         counted=cost,
@@ -272,7 +280,7 @@ def _costing(old: _Row, cost: int) -> _Row:
 def _voided(old: _Row) -> _Row:
     """As `booking.voided`: an `error` that cost nothing."""
     return replace(
-        old, state=VOIDED, outcome=_ERROR, input=None, cached=None, cache_write=None, output=None,
+        old, state=booking.VOIDED, outcome=_ERROR, input=None, cached=None, cache_write=None, output=None,
         reasoning=None, usage_source=USAGE_SOURCE["unknown"], cost=0, counted=0, cost_source=_NONE,
         overrun=None, flags=old.flags | CORRECTED, units=None,
     )  # fmt: skip

@@ -14,6 +14,7 @@ __all__ = [
     "HOLD_GUARDED",
     "INSERT_CALL",
     "INSERT_LINE",
+    "RAISE_EPOCH",
     "REBOOK",
     "RESERVE_CALL",
     "SET_LIMIT",
@@ -22,6 +23,9 @@ __all__ = [
 ]
 
 EPOCH: Final = "SELECT number FROM meta WHERE key = 'budget_epoch'"
+
+RAISE_EPOCH: Final = "UPDATE meta SET number = number + 1 WHERE key = 'budget_epoch'"
+"""Tells every process that budgets or their windows are others than it remembers."""
 
 _SET_HELD: Final = """UPDATE budget_window SET held = held + ?1,
   alert_at = CASE WHEN limit_nano = ?2 THEN alert_at ELSE 0 END, limit_nano = ?2"""
@@ -49,7 +53,7 @@ INSERT_CALL: Final = f"{_CALL} VALUES ({_VALUES})"
 
 RESERVE_CALL: Final = f"""{_CALL} SELECT {_VALUES}
 WHERE EXISTS (SELECT 1 FROM owner WHERE id = ?2 AND ?1 BETWEEN first_seq AND last_seq)
-  AND (SELECT number FROM meta WHERE key = 'budget_epoch') = ?23"""  # noqa: S608  constant names
+  AND ({EPOCH}) = ?23"""  # noqa: S608  constant names
 """No row if the budgets have changed, or if the owner would not know its open call by the key."""
 
 INSERT_LINE: Final = "INSERT INTO more_line (call, budget_window) VALUES (?, ?)"
@@ -60,7 +64,7 @@ _ENDING: Final = """outcome = ?, recorded = ?, duration = ?, provider = ?, model
   request_id = ?, response_id = ?, error = ?, flags = flags | ?, units = ?, raw = ?"""
 
 BOOK: Final = f"""UPDATE call SET state = ?, {_ENDING} WHERE seq = ? AND id = ? AND state = 0
-  AND (SELECT number FROM meta WHERE key = 'budget_epoch') = ?
+  AND ({EPOCH}) = ?
   AND seq >= ({SUMMED})"""  # noqa: S608  constant names
 """No row if the budgets have changed, or if the calls of its time are in the sums by day."""
 

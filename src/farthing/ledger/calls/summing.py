@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from farthing.ledger.calls.codes import CORRECTED, COST_SOURCE, LOST, USAGE_SOURCE
@@ -19,7 +19,7 @@ from farthing.ledger.writing.faults import sure
 from farthing.log import say_once
 from farthing.records import OUTCOMES
 
-__all__ = ["ROW_SUMS", "SUMMED", "SUMS", "Summing", "add_sums", "add_up", "sums_of"]
+__all__ = ["ROW_SUMS", "SUMMED", "SUMS", "Summing", "add_sums", "add_up", "sums_of", "unless_too_large"]
 
 SUMS: Final = (
     "calls", "errors", "input", "cached", "output", "cost", "counted", "unpriced", "estimated", "partial"
@@ -109,6 +109,24 @@ def add_up(conn: sqlite3.Connection, before: int) -> None:
         conn.execute(_MOVE, (before,))
 
 
+def unless_too_large(conn: sqlite3.Connection, what: str, step: Callable[[], object]) -> bool:
+    """Do what nobody waits for, or nothing of it if a sum would be above 63 bits: that must not keep the
+    ledger from being opened, nor other calls from being booked. False if it was too large."""
+    conn.execute("SAVEPOINT step")
+    try:
+        step()
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode not in _TOO_LARGE:
+            raise
+        conn.execute("ROLLBACK TO step")
+        say_once(("sums", what), logging.ERROR, "%s: a sum is too large to be kept: %s", what, error)
+        return False
+    finally:
+        if conn.in_transaction:
+            conn.execute("RELEASE step")
+    return True
+
+
 class Summing:
     """When to add up. Per connection; used under the writer's mutex.
 
@@ -138,15 +156,5 @@ class Summing:
     @staticmethod
     def _add_up(conn: sqlite3.Connection, latest: int) -> None:
         first = conn.execute(_NEXT, (latest,)).fetchone()
-        if first is None:
-            return
-        conn.execute("SAVEPOINT adding_up")
-        try:
-            add_up(conn, first[0])
-        except sqlite3.Error as error:
-            if error.sqlite_errorcode not in _TOO_LARGE:
-                raise
-            # A sum above 63 bits must not keep the ledger from being opened, nor calls from being booked.
-            conn.execute("ROLLBACK TO adding_up")
-            say_once(("sums",), logging.ERROR, "sums by day are too large to be kept: %s", error)
-        conn.execute("RELEASE adding_up")
+        if first is not None:
+            unless_too_large(conn, "calls are not added up", lambda: add_up(conn, first[0]))

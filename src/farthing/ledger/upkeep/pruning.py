@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from farthing.errors import LedgerError
+from farthing.ledger.budgets import ended
 from farthing.ledger.calls.keys import DAY
 from farthing.ledger.calls.summing import add_up
 from farthing.ledger.keeping import Waiting
+from farthing.ledger.store import Clock
 from farthing.ledger.upkeep.spill import waiting
 from farthing.ledger.writing.connection import MEMORY, Connections
 from farthing.ledger.writing.faults import sure, translated
@@ -40,16 +42,17 @@ _KEYS: Final = """INSERT INTO pruned_key (account, transaction_id, call, digest)
 SELECT account, transaction_id, id, digest FROM call
 WHERE seq > ?1 AND seq <= ?2 AND state <> 0 AND transaction_id IS NOT NULL"""
 
-_WINDOWS: Final = """INSERT INTO pruned_window (budget_window, spent, cost)
+_WINDOWS: Final = """INSERT INTO pruned_window (budget_window, spent, cost, last)
 SELECT w.id, sum(CASE WHEN w.expected THEN coalesce(c.cost, c.counted) ELSE c.counted END),
-  sum(coalesce(c.cost, 0))
+  sum(coalesce(c.cost, 0)), max(c.seq)
 FROM (SELECT seq AS call, budget_window FROM call
     WHERE seq > ?1 AND seq <= ?2 AND state <> 0 AND budget_window IS NOT NULL
   UNION ALL SELECT m.call, m.budget_window FROM more_line AS m JOIN call AS o ON o.seq = m.call
     WHERE m.call > ?1 AND m.call <= ?2 AND o.state <> 0) AS l
   JOIN call AS c ON c.seq = l.call JOIN budget_window AS w ON w.id = l.budget_window
 WHERE true GROUP BY w.id
-ON CONFLICT (budget_window) DO UPDATE SET spent = spent + excluded.spent, cost = cost + excluded.cost"""
+ON CONFLICT (budget_window) DO UPDATE SET spent = spent + excluded.spent, cost = cost + excluded.cost,
+  last = max(last, excluded.last)"""
 
 _DONE: Final = "SELECT seq FROM call WHERE seq > ?1 AND seq <= ?2 AND state <> 0"
 
@@ -72,6 +75,7 @@ class Upkeep:
 
     read_only = False
     where: str
+    _clock: Clock
     _connections: Connections
     _write: _Writes
 
@@ -139,8 +143,19 @@ class Upkeep:
             last, some = self._write(_pruned, (after, before_day), full=False)
             deleted += some
             if some < _MOST:
-                return deleted
+                break
             after = last
+        self._forget_runs()
+        return deleted
+
+    def _forget_runs(self) -> None:
+        """Take away the windows of runs that have ended: first from whoever might still ask for them, and
+        then those of which no call was made in between."""
+        before = self._clock.time_ns() - ended.IDLE
+        for step in (ended.put_away, ended.forget):
+            over = self._connections.read(lambda conn: ended.over(conn, before))
+            for first in range(0, len(over), _MOST):
+                self._write(step, over[first : first + _MOST], full=False)
 
 
 def _pruned(conn: sqlite3.Connection, span: tuple[int, int]) -> tuple[int, int]:

@@ -21,7 +21,8 @@ call is a pending row, of which `top_up` says whose it is (see `topped`). A row 
 keeps what it said in `correction`.
 
 Calls of days before `pruned_before` of `meta` may be deleted: their sums by day stay, `pruned_window` has
-what they spent in their windows, and `pruned_key` their transaction_ids.
+what they spent in their windows and the key of the last of them, and `pruned_key` their transaction_ids. A
+window of a run (`run`) goes when the run has ended (see `ended`).
 """
 
 from __future__ import annotations
@@ -130,6 +131,7 @@ TABLES: Final[tuple[str, ...]] = (
   held INTEGER NOT NULL DEFAULT 0 CHECK (held >= 0),
   cost INTEGER NOT NULL DEFAULT 0,
   alert_at INTEGER DEFAULT 0,
+  run INTEGER NOT NULL DEFAULT 0 CHECK (run IN (0, 1)),
   UNIQUE (budget, key, starts)) STRICT""",
     """CREATE TABLE alert (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -187,7 +189,8 @@ TABLES: Final[tuple[str, ...]] = (
   account INTEGER NOT NULL, transaction_id TEXT NOT NULL, call TEXT NOT NULL, digest BLOB,
   PRIMARY KEY (account, transaction_id)) STRICT, WITHOUT ROWID""",
     """CREATE TABLE pruned_window (
-  budget_window INTEGER PRIMARY KEY, spent INTEGER NOT NULL, cost INTEGER NOT NULL) STRICT""",
+  budget_window INTEGER PRIMARY KEY, spent INTEGER NOT NULL, cost INTEGER NOT NULL,
+  last INTEGER NOT NULL) STRICT""",
     "INSERT INTO meta (key, number) VALUES ('budget_epoch', 1), ('summed', 0)",
 )
 
