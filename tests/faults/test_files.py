@@ -15,6 +15,7 @@ import pytest
 
 from farthing import InsufficientCredits, Meter
 from farthing.errors import LedgerError, LedgerMoved
+from farthing.ledger.writing import connection
 from farthing.ledger.writing.lock import FileLock
 from farthing.records import Budget
 from farthing.testing import FakeProvider
@@ -197,6 +198,41 @@ with metered(sys.argv[1], budgets=[Budget("all", 1, "total")]) as meter:
     sys.stdin.readline()
     print(admitted(meter, 6), flush=True)
 """
+
+
+ONE = """
+import sys
+from farthing.records import Budget
+from faults.test_files import admitted
+from faults.world import metered
+with metered(sys.argv[1], budgets=[Budget("all", 1, "total")]) as meter:
+    print(admitted(meter, int(sys.argv[2])), flush=True)
+"""
+
+
+def looked_into(path: str) -> None:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["guarded", "control"])
+def test_a_program_that_has_the_ledger_open_itself_keeps_its_log(
+    ledger_path: Path, monkeypatch: pytest.MonkeyPatch, guarded: bool
+) -> None:
+    """Whoever closes any descriptor of the file drops the locks of a connection that is there: the control.
+    Ours would believe in them, and the next program to end would remove the log under it."""
+    with metered(ledger_path, budgets=[Budget("all", 1, "total")]) as first:
+        first.warm()
+    if not guarded:
+        monkeypatch.setattr(connection, "make_file", looked_into)
+    with closing(sqlite3.connect(ledger_path)) as own:
+        own.execute("SELECT count(*) FROM calls").fetchone()
+        meter = metered(ledger_path, budgets=[Budget("all", 1, "total")])
+        assert admitted(meter, 1) == 1
+        assert python(ONE, ledger_path, 1).communicate(timeout=PATIENCE)[0] == "1\n"
+        assert admitted(meter, 1) == 1
+        left = python(ONE, ledger_path, 6).communicate(timeout=PATIENCE)[0]
+        assert (left == "1\n") is guarded
+        meter.close()
 
 
 @pytest.mark.parametrize("guarded", [True, False], ids=["guarded", "control"])

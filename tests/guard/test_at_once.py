@@ -80,7 +80,8 @@ def test_those_who_ask_in_one_round_are_served_together_at_its_end() -> None:
 
     asyncio.run(main())
     assert jobs.here == [[0], list(range(1, TASKS)), list(range(TASKS)), list(range(TASKS))]
-    assert courier._thread is None
+    assert jobs.there == []
+    courier.stop()
 
 
 def test_a_task_that_is_alone_again_is_served_when_it_asks() -> None:
@@ -113,7 +114,7 @@ def test_more_than_a_loop_should_do_itself_is_done_by_the_thread() -> None:
     assert [len(some) for some in jobs.there] == [couriers._MOST_AT_ONCE + 1]
 
 
-def test_other_jobs_of_the_round_are_done_by_the_thread() -> None:
+def test_other_jobs_are_done_by_the_thread_and_not_overtaken() -> None:
     courier, jobs = Courier(), Jobs()
 
     async def main() -> None:
@@ -125,7 +126,57 @@ def test_other_jobs_of_the_round_are_done_by_the_thread() -> None:
 
     asyncio.run(main())
     courier.stop()
-    assert jobs.here == [[0, 1, 2]]
+    assert (jobs.here, jobs.there) == ([], [[0, 1, 2]])
+
+
+@pytest.mark.parametrize("tasks", [1, 3])
+def test_what_was_asked_for_before_is_not_overtaken(tasks: int) -> None:
+    """Who gives money back, and then asks for some, has it."""
+    courier, jobs = Courier(), Jobs()
+    begun, ends, done = threading.Event(), threading.Event(), list[str]()
+
+    def gives_back() -> None:
+        begun.set()
+        assert ends.wait(PATIENCE)
+        done.append("given back")
+
+    all_of = jobs.all_of
+    jobs.all_of = lambda wants: (done.append("asked"), all_of(wants))[1]  # type: ignore[method-assign,func-returns-value]
+
+    async def main() -> None:
+        courier.post(gives_back)
+        assert begun.wait(PATIENCE)
+        asked = asyncio.ensure_future(together(courier, jobs, tasks))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        ends.set()
+        assert await asked == list(range(tasks))
+        assert await together(courier, jobs, tasks) == list(range(tasks))  # it is idle again when it tells
+
+    asyncio.run(main())
+    courier.stop()
+    assert done == ["given back", "asked"]
+    assert jobs.there == [list(range(tasks))]
+
+
+def test_what_was_asked_in_a_loop_that_is_closed_before_its_round_ends_is_an_orphan() -> None:
+    courier, jobs, orphans, done = Courier(), Jobs(), list[Any](), threading.Event()
+    loop = asyncio.new_event_loop()
+
+    def orphan(answer: int) -> None:
+        orphans.append(answer)
+        done.set()
+
+    tasks = [loop.create_task(courier.bring(jobs.job(n), orphan)) for n in range(2)]
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    assert (jobs.here, jobs.there) == ([[0]], [])
+    loop.close()
+    assert done.wait(PATIENCE)
+    courier.stop()
+    assert (jobs.there, orphans) == ([[1]], [1])
+    assert tasks.pop(0).result() == 0
+    tasks.pop().get_coro().close()
 
 
 @pytest.mark.parametrize("tasks", [1, 3])

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from queue import Empty, SimpleQueue
 from typing import Any, Final
+from weakref import WeakSet
 
 from farthing.loops import Loop, Signal, current_task, running
 
@@ -56,7 +57,17 @@ Job = Callable[[], Any] | Together
 class _Errand:
     """One job for one task. Its result goes to the task or to `orphan`, whatever their threads do when."""
 
-    __slots__ = ("_abandoned", "_error", "_finished", "_lock", "_orphan", "_result", "done", "loop")
+    __slots__ = (
+        "__weakref__",
+        "_abandoned",
+        "_error",
+        "_finished",
+        "_lock",
+        "_orphan",
+        "_result",
+        "done",
+        "loop",
+    )
 
     def __init__(self, loop: Loop, orphan: Callable[[Any], None]) -> None:
         self.loop = loop
@@ -72,14 +83,23 @@ class _Errand:
         """The job is done; an exception is its error. False if nobody waits for it any more."""
         with self._lock:
             if isinstance(result, BaseException):
-                self._error = result
+                self._error = self._error or result
             else:
                 self._result = result
             self._finished = True
             alone = self._abandoned
-        if alone and self._error is None:
+        if alone and not isinstance(result, BaseException):
             self._orphan(result)
         return not alone
+
+    def strike(self, error: BaseException) -> None:
+        """`error` came while nobody can say what has become of the job: its task has that for an answer, and
+        what the job may still bring is an orphan. To be called in its loop."""
+        with self._lock:
+            if not self._finished:
+                self._error = error
+                self._abandoned = True
+        _wake([self])
 
     def abandon(self) -> None:
         """Nobody waits any more."""
@@ -99,6 +119,30 @@ class _Errand:
 _Queued = tuple[Job, _Errand | None]
 
 
+class _Round:
+    """The end of a round, as the loop calls it; if the loop is closed before, what was asked in it is left to
+    the thread. A signal handler may raise anywhere in it: then that strikes all who wait in the loop."""
+
+    __slots__ = ("_courier", "_ended", "_loop")
+
+    def __init__(self, courier: Courier, loop: Loop) -> None:
+        self._courier = courier
+        self._loop = loop
+        self._ended = False
+
+    def __call__(self) -> None:
+        try:
+            self._courier.end_round(self._loop)
+        except BaseException as error:
+            self._courier.strike(self._loop, error)
+            raise
+        self._ended = True
+
+    def __del__(self) -> None:
+        if not self._ended:
+            self._courier.lose_round(self._loop)
+
+
 class Courier:
     """One daemon thread, started when it is first needed, and again after a fork."""
 
@@ -109,9 +153,11 @@ class Courier:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._stopped = False
+        self._at_work = False  # the thread
         self._asked: SimpleQueue[_Queued | None] = SimpleQueue()  # in the rounds that loops are in
+        self._waiting: WeakSet[_Errand] = WeakSet()  # for any of those; weakly, as loops may be dropped
         self._in_round: Loop | None = None  # the last loop that is in one
-        self._asker: object = None  # the first task that asked in it
+        self._asker = 0  # the first task that asked in it
         self._several = False  # whether others did, too
         self._crowded = False  # and in the one before
 
@@ -124,55 +170,72 @@ class Courier:
         loop = running()
         soon = getattr(loop, "call_soon", None)  # only asyncio's have one
         if soon is not None:
-            task = current_task(loop)
+            task = id(current_task(loop))  # which is not to be kept alive
             if self._in_round is not loop:
-                soon(self._end_round, loop)
+                soon(_Round(self, loop))
                 self._in_round = loop  # in this order: an interrupt between them must not silence the loop
                 self._asker, self._several = task, False
-            elif self._asker is not task:
+            elif self._asker != task:
                 self._several = True
-            if not (self._several or self._crowded) and type(job) is Together:
+            if not (self._several or self._crowded) and type(job) is Together and self._is_idle():
                 answers = job.at_once([job.want])
                 if answers is not None:
                     return _given(answers[0])
         errand = _Errand(loop, orphan)
+        self._waiting.add(errand)
         try:
-            if soon is not None:
+            if soon is not None and type(job) is Together:
+                self._start()  # it does what the loop cannot, or does not live to do
                 self._asked.put((job, errand))
             else:
-                self._hand_over([(job, errand)])
+                before = [each for each in _all_of(self._asked) if each is not None]
+                self._hand_over([*before, (job, errand)])
             await errand.done
         except BaseException:  # struck, cancelled, or dropped with its loop, whose round will never end
             errand.abandon()
             self._bell.put(None)
             raise
+        finally:
+            self._waiting.discard(errand)
         return errand.answer()
 
-    def _end_round(self, loop: Loop) -> None:
+    def end_round(self, loop: Loop) -> None:
         """All tasks of a loop have asked that could."""
-        self._in_round = self._asker = None
+        self._in_round = None
         self._crowded = self._several
         asked = [each for each in _all_of(self._asked) if each is not None]
-        together = [(job, errand) for job, errand in asked if type(job) is Together]
-        if together and len(together) <= _MOST_AT_ONCE:
-            wants = [job.want for job, _ in together]
-            try:
-                answers = together[0][0].at_once(wants)
-            except BaseException as error:  # of a signal handler: it strikes those who asked
-                answers = [error] * len(wants)
+        jobs = [job for job, _ in asked if type(job) is Together]
+        if jobs and len(jobs) <= _MOST_AT_ONCE and self._is_idle():
+            answers = jobs[0].at_once([job.want for job in jobs])
             if answers is not None:
-                _tell([errand for _, errand in together], answers, loop)
-                asked = [each for each in asked if type(each[0]) is not Together]
+                _tell([errand for _, errand in asked], answers, loop)
+                return
         self._hand_over(asked)
+
+    def strike(self, loop: Loop, error: BaseException) -> None:
+        """`error` came at the end of a round: nobody knows how far that has come."""
+        for errand in list(self._waiting):
+            if errand.loop is loop:
+                errand.strike(error)
+
+    def lose_round(self, loop: Loop) -> None:
+        """A round may not have come to its end. From a finalizer, too."""
+        if self._in_round is loop:
+            self._in_round = None
+        self._bell.put(None)
+
+    def _is_idle(self) -> bool:
+        """Whether nothing is overtaken by what is done at once: who gives money back and then asks for some
+        has it."""
+        return self._jobs.empty() and not self._at_work  # in this order: it is at work before it takes them
 
     def _hand_over(self, jobs: Sequence[_Queued]) -> None:
         if not jobs:
             return
         if self._stopped:
-            _carry(jobs)
+            self._carry(jobs)
             return
-        if self._thread is None:
-            self._start()
+        self._start()
         for each in jobs:
             self._jobs.put(each)
         self._bell.put(None)
@@ -185,9 +248,11 @@ class Courier:
             self._bell.put(None)
             thread.join(timeout=10)
         while jobs := self._queued():
-            _carry([job for job in jobs if job is not None])
+            self._carry([job for job in jobs if job is not None])
 
     def _start(self) -> None:
+        if self._thread is not None or self._stopped:
+            return
         with self._starting:
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name=self._name, daemon=True)
@@ -201,15 +266,35 @@ class Courier:
     def _round(self) -> bool:
         """Wait for the bell and do what is queued by then; False if it was the last."""
         self._bell.get()
+        self._at_work = True
         jobs = self._queued()
         if len(jobs) >= _MOST:
             self._bell.put(None)  # a loop has rung once for all of them
-        _carry([job for job in jobs if job is not None])
+        self._carry([job for job in jobs if job is not None])
         return None not in jobs
+
+    def _carry(self, jobs: Iterable[_Queued]) -> None:
+        """Do jobs in order. Whoever is told finds the courier idle if there is nothing else to do."""
+        errands: list[_Errand | None] = []
+        results: list[Any] = []
+        for of_all, group in groupby(jobs, key=_kind):
+            if of_all is None:
+                for job, errand in group:
+                    _tell(errands, results)
+                    errands, results = [errand], [_done(job)]  # type: ignore[arg-type]
+                continue
+            _tell(errands, results)
+            wants, errands = [], []
+            for job, errand in group:
+                wants.append(job.want)  # type: ignore[union-attr]
+                errands.append(errand)
+            results = _done_together(of_all, wants)
+        self._at_work = False
+        _tell(errands, results)
 
     def _queued(self) -> list[_Queued | None]:
         """What is queued at this moment, by loops too that may never end their round; nobody lingers."""
-        return _all_of(self._asked) + _all_of(self._jobs, _MOST)
+        return _all_of(self._jobs, _MOST) + _all_of(self._asked)
 
 
 def _given(answer: Any) -> Any:
@@ -225,20 +310,6 @@ def _all_of(queue: SimpleQueue[_Queued | None], most: int = sys.maxsize) -> list
         while len(found) < most and not queue.empty():
             found.append(queue.get_nowait())
     return found
-
-
-def _carry(jobs: Iterable[_Queued]) -> None:
-    """Do jobs in order."""
-    for of_all, group in groupby(jobs, key=_kind):
-        if of_all is None:
-            for job, errand in group:
-                _tell([errand], [_done(job)])  # type: ignore[arg-type]
-            continue
-        wants, errands = [], []
-        for job, errand in group:
-            wants.append(job.want)  # type: ignore[union-attr]
-            errands.append(errand)
-        _tell(errands, _done_together(of_all, wants))
 
 
 def _kind(queued: _Queued) -> Callable[[list[Any]], list[Any]] | None:

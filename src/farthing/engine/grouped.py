@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from farthing.engine.call import Settle
 from farthing.errors import LedgerError
 from farthing.ledger.store import Reservation
+from farthing.struck import was_struck
 
 if TYPE_CHECKING:
     from farthing.engine.core import Engine
@@ -33,6 +34,9 @@ def together(engine: Engine, wants: list[Any]) -> list[Any]:
         engine.catch_up()
         answers = engine.ledger.together([_write(want) for want in wants])
     except BaseException as error:
+        if was_struck(error):
+            _struck(engine, wants)
+            raise
         answers = [error] * len(wants)
     return _answered(engine, wants, answers)
 
@@ -43,14 +47,18 @@ def at_once(engine: Engine, wants: list[Any]) -> list[Any] | None:
         return None
     try:
         answers = engine.ledger.at_once([_write(want) for want in wants])
-    except Exception as error:
+    except BaseException as error:
+        if was_struck(error):
+            _struck(engine, wants)
+            raise
         answers = [error] * len(wants)
-    except BaseException:
-        for want in wants:
-            if type(want) is Settle:
-                engine.struck(want)
-        raise
     return None if answers is None else _answered(engine, wants, answers)
+
+
+def _struck(engine: Engine, wants: list[Any]) -> None:
+    for want in wants:
+        if type(want) is Settle:
+            engine.struck(want)
 
 
 def _write(want: Any) -> Any:
@@ -59,7 +67,7 @@ def _write(want: Any) -> Any:
 
 def _answered(engine: Engine, wants: list[Any], answers: Sequence[Any]) -> list[Any]:
     found = list(answers)
-    failed = False
+    failed = settled = False
     for place, want in enumerate(wants):
         answer = found[place]
         if type(want) is not Settle:
@@ -67,12 +75,14 @@ def _answered(engine: Engine, wants: list[Any], answers: Sequence[Any]) -> list[
                 found[place] = _own(answer)
             continue
         found[place] = None
+        settled = True
         if isinstance(answer, BaseException):
             failed = True
             engine.postpone(want, answer)
-    if not failed:
-        engine.retry()
-    engine.guard.line.freed()
+    if settled:
+        if not failed:
+            engine.retry()
+        engine.guard.line.freed()
     return found
 
 

@@ -35,10 +35,19 @@ def is_current(conn: sqlite3.Connection, where: str) -> bool:
     """Whether the ledger has every step. Reads only.
 
     Raises:
-        LedgerCorrupt: for a SQLite database that is no ledger.
+        LedgerCorrupt: for a SQLite database that is no ledger, and for what is no database. That is for
+            SQLite to say: this process may have the file open already (see `writing.connection`).
         LedgerTooNew: for one with steps that this release does not know.
     """
-    if not conn.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    try:
+        tables = conn.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
+            raise
+        raise LedgerCorrupt(
+            f"{where} is not a SQLite database, so it is not a ledger; it was left as it is."
+        ) from error
+    if not tables:
         return False
     if conn.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise LedgerCorrupt(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from farthing.errors import LedgerCorrupt, LedgerError, LedgerMoved
+from farthing.errors import LedgerError, LedgerMoved
 from farthing.ledger.sqlite import SqliteLedger
 from farthing.ledger.store import Clock, StandingBudget
 from farthing.ledger.upkeep.migrations import is_current
@@ -65,13 +65,7 @@ class _Reading(Connections):
         return conn
 
     def _refuse_older(self, conn: sqlite3.Connection) -> None:
-        try:
-            current = is_current(conn, self.where)
-        except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
-                raise
-            raise LedgerCorrupt(f"{self.where} is not a SQLite database, so it is not a ledger.") from error
-        if not current:
+        if not is_current(conn, self.where):
             raise LedgerError(
                 f"{self.where} was written by an older farthing; it is brought up to date when a program "
                 "next makes a call."

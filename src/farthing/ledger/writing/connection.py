@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 from farthing.errors import LedgerError, LedgerLocked, LedgerMoved
 from farthing.ledger.upkeep.migrations import is_current, migrate
 from farthing.ledger.writing.faults import translated
-from farthing.ledger.writing.lock import Busy, FileLock, check_header, prepare
+from farthing.ledger.writing.lock import Busy, FileLock, make_file, prepare
 from farthing.ledger.writing.posting import Posting
 
 __all__ = ["MEMORY", "Connections"]
@@ -84,10 +84,10 @@ class Connections:
         me = threading.get_ident()
         if self._writer == me and self.mutex.locked():  # as `writing_here`
             raise LedgerLocked(f"{self.where} is being written by this very thread, below us")
+        if at_once:
+            self._refuse_to_wait(full=full)
         with self.mutex:
             conn = self._conn
-            if at_once and (conn is None or full or conn.is_long()):
-                raise Busy
             if conn is None:
                 conn = self._open(deadline)
             lock = self._lock
@@ -118,6 +118,11 @@ class Connections:
                 self._writer = 0
                 if lock is not None and held is None:
                     lock.release()
+
+    def _refuse_to_wait(self, *, full: bool) -> None:
+        conn = self._conn
+        if conn is None or full or conn.is_long() or self.mutex.locked():
+            raise Busy
 
     def _commit(self, conn: Posting) -> None:
         if conn.in_transaction:
@@ -242,7 +247,7 @@ class Connections:
         try:
             lock.acquire(deadline)
             try:
-                check_header(self.where)
+                make_file(self.where)  # SQLite gives its other files the mode of this one
                 conn = sqlite3.connect(
                     self.where,
                     isolation_level=None,

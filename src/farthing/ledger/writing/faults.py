@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from farthing.errors import LedgerCorrupt, LedgerError, LedgerFull, LedgerLocked
+from farthing.struck import pass_on
 
 __all__ = ["sure", "translated"]
 
@@ -19,7 +20,10 @@ _DENIED_ERRNO = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def translated(error: BaseException, where: str) -> BaseException:
-    """The error to raise instead of `error`; itself if it is none of SQLite's or the system's."""
+    """The error to raise instead of `error`; itself if it is none of SQLite's or the system's. One that
+    a signal handler raised is raised on at once.
+    """
+    pass_on(error)
     if isinstance(error, sqlite3.Error):
         return _of_sqlite(error, where)
     if isinstance(error, OSError):

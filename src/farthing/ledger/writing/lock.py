@@ -9,15 +9,16 @@ be alone with it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
 from pathlib import Path
 from typing import Final
 
-from farthing.errors import LedgerCorrupt, LedgerError, LedgerLocked, LedgerMoved
+from farthing.errors import LedgerError, LedgerLocked, LedgerMoved
 
-__all__ = ["Busy", "FileLock", "check_header", "network_file_system", "try_lock"]
+__all__ = ["Busy", "FileLock", "make_file", "network_file_system", "try_lock"]
 
 if sys.platform == "win32":  # pragma: no cover
     import msvcrt
@@ -58,7 +59,6 @@ else:
         fcntl.flock(fd, fcntl.LOCK_UN)
 
 
-_MAGIC: Final = b"SQLite format 3\0"
 _FIRST_WAIT: Final = 30e-6
 _LONGEST_WAIT: Final = 5e-4
 _NETWORK: Final = frozenset(
@@ -187,8 +187,7 @@ def network_file_system(path: str) -> str | None:
 
 
 def prepare(path: str) -> None:
-    """Make the folder (0700) and an empty file (0600) where there is none; SQLite gives its other files
-    the mode of the database.
+    """Make the folder (0700) where there is none.
 
     Raises:
         LedgerError: on a network file system, on which SQLite's shared memory does not work.
@@ -201,15 +200,14 @@ def prepare(path: str) -> None:
         )
 
 
-def check_header(path: str) -> None:
-    """Refuse what is no database before SQLite sees it. There is no connection to it in this process yet."""
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-    except IsADirectoryError:
-        raise LedgerError(f"{path} is a folder; a ledger is a file.") from None
-    try:
-        head = os.read(fd, len(_MAGIC))
-    finally:
-        os.close(fd)
-    if head and head != _MAGIC:
-        raise LedgerCorrupt(f"{path} is not a SQLite database, so it is not a ledger; it was left as it is.")
+def make_file(path: str) -> None:
+    """Make an empty file (0600) where there is none. One that is there is left to SQLite: this process may
+    have it open already, by the program's own means, too, and to close it would drop their locks.
+
+    Raises:
+        LedgerError: for a folder.
+    """
+    if Path(path).is_dir():
+        raise LedgerError(f"{path} is a folder; a ledger is a file.")
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))

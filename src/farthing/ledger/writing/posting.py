@@ -13,6 +13,11 @@ _COMMITS: Final = 1_500
 turn comes at 16,000 pages, of which a commit has two and more."""
 
 
+_COUNT: Final = """INSERT INTO meta (key, number) VALUES ('checkpoints', 1)
+ON CONFLICT (key) DO UPDATE SET number = number + 1"""
+"""Something that changes a page: SQLite would not write what is as it was."""
+
+
 class Posting(sqlite3.Connection):
     """A connection of the writer.
 
@@ -56,7 +61,9 @@ class Posting(sqlite3.Connection):
         return self.is_due
 
     def checkpoint(self) -> None:
-        """Write the log back, as far as readers let it be."""
+        """Write the log back, as far as readers let it be, and begin it anew: whoever does that waits for its
+        head to be synced."""
         self.is_due, self.commits = False, 0
         with contextlib.suppress(sqlite3.Error):  # what was to be written is committed; SQLite tries again
             self.execute("PRAGMA wal_checkpoint (PASSIVE)").fetchone()
+            self.execute(_COUNT)
