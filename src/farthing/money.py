@@ -45,7 +45,7 @@ _PICO_USD = Decimal("1e-12")
 
 def round_nano(pico: int | Fraction) -> int:
     """The cost of one call: pico-dollars to nano-dollars, half-even."""
-    if isinstance(pico, Fraction):
+    if type(pico) is not int:  # asked so, as `isinstance` of a Fraction goes through the checks of an ABC
         return round(Fraction(pico, 1000))
     nano, rest = divmod(pico, 1000)
     if rest > 500 or (rest == 500 and nano & 1):

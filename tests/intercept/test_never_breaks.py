@@ -45,7 +45,7 @@ def test_an_end_that_cannot_be_booked_is_booked_later(kit, ask, caplog, monkeypa
         raise error
 
     with monkeypatch.context() as broken:
-        broken.setattr(ledger, "settle", fail)
+        broken.setattr(ledger, "_settle", fail)
         assert ask(client) == TEXT
         assert ask(client) == TEXT
         # What was spilled is booked before the next call is held; for a bug that would be too early.
@@ -59,7 +59,7 @@ def test_what_is_overdue_is_booked_at_the_close(kit, ask, monkeypatch, ledger_pa
     client = kit.client()
     with monkeypatch.context() as broken:
         broken.setattr(
-            kit.meter.engine.ledger, "settle", lambda *a, **k: (_ for _ in ()).throw(LedgerFull("no room"))
+            kit.meter.engine.ledger, "_settle", lambda *a, **k: (_ for _ in ()).throw(LedgerFull("no room"))
         )
         assert ask(client) == TEXT
     kit.meter.close()

@@ -118,9 +118,8 @@ class Catalog:
             say_once(("catalog", type(model).__name__), logging.ERROR, "no rates for %.100r", model)
             return Rates(provider=None, model=str(model)[:_LONGEST_NAME], status="unpriced")
 
-    def canonical(self, model: str, provider: str | None = None) -> str:
-        """The name in budgets and reports: "gpt-4o" of " openai/gpt-4o"; a snapshot keeps its date."""
-        return names.canonical(model, provider)
+    canonical = staticmethod(names.canonical)
+    """The name in budgets and reports: "gpt-4o" of " openai/gpt-4o"; a snapshot keeps its date."""
 
     def provider_of(self, model: str, base_url: str | None = None) -> str | None:
         """Who sends the bill: the provider at a known URL, else the one before a slash, else the maker.

@@ -271,14 +271,13 @@ class Guard:
             for other in quoted.others:
                 more = known.matched(who, provider=quoted.provider, model=other)
                 binding = Binding.of(tuple(dict.fromkeys((*binding.bounds, *more))))
-            epoch, bounds, hard = known.epoch, binding.bounds, binding.hard
+            bounds, hard, falls_back = binding
             flags: tuple[str, ...] = ()
-            if hard:
-                asking = self._allowed(quoted, who, bounds, now_ns)
-                flags = () if asking is None else (yield from asking)
-            elif not (quoted.priced or quoted.unforeseen):
+            if hard and (quoted.unbounded or not quoted.priced):
+                flags = yield from holding.allowed(self.policies, quoted, who, bounds, now_ns)
+            elif not (hard or quoted.priced or quoted.unforeseen):
                 refusing.say_unpriced(quoted.ask.model)
-            uncapped = binding.falls_back if whole is None else whole
+            uncapped = falls_back if whole is None else whole
             wanted = holding.wanted(
                 quoted,
                 who,
@@ -287,7 +286,7 @@ class Guard:
                 call_id=call_id,
                 now_ns=now_ns,
                 elastic=hard and self.policies.on_tight == "cap" and not uncapped,
-                epoch=epoch,
+                epoch=known.epoch,
                 fallback_from=fallback_from,
             )
             if failed is None:
@@ -326,15 +325,6 @@ class Guard:
             self.unbooked.goes_on(wanted.id, bounds, wanted.hi, now_ns)
             yield Unheld(wanted, wanted.hi)
         return short
-
-    def _allowed(
-        self, quoted: Quote, who: Who, bounds: Sequence[Bound], now_ns: int
-    ) -> Steps[tuple[str, ...]] | None:
-        """Flags of a call that a hard budget binds, or a refusal where its cost has no bound; None where it
-        has one."""
-        if quoted.priced and not quoted.unbounded:
-            return None
-        return holding.allowed(self.policies, quoted, who, bounds, now_ns)
 
     def _looked(self, who: Who, provider: str | None, model: str | None, now_ns: int) -> Steps[Tight | None]:
         bounds: list[Bound] = []

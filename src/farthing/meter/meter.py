@@ -178,7 +178,7 @@ class Meter(Booking, Correcting, Asking):
     def _catalog(self, stated: Stated) -> Catalog:
         if self._engine.enabled:
             self._stored.look(self.ledger_path, lambda: self._engine.ledger)
-        return catalog_of(stated, self._stored)
+        return catalog_of(stated, self._stored.known)
 
     def _open(self) -> Ledger:
         if not self._engine.enabled:

@@ -68,7 +68,8 @@ class Stored:
         self._ledger = ledger
         return ledger
 
-    def __call__(self) -> Sequence[UserPrice]:
+    def known(self) -> Sequence[UserPrice]:
+        """Those of the ledger; none before it was opened. The same object until they change."""
         return self._none if self._ledger is None else self._ledger.prices()
 
 

@@ -93,15 +93,15 @@ def counted(ask: wire.Ask) -> tokens.Count:
 def _format(body: Mapping[str, Any]) -> object:
     """The format of the answer, which is shown to the model."""
     config = body.get("output_config")  # Anthropic's
-    inner = config.get("format") if isinstance(config, Mapping) else None
+    inner = config.get("format") if config is not None and isinstance(config, Mapping) else None
     return body.get("response_format") or body.get("output_format") or inner
 
 
 def _beside(body: Mapping[str, Any]) -> list[object] | None:
     """Fields that may bring texts into the input, for all that is known; an option is no more than a word."""
-    names = body.keys() - _NO_INPUT
-    if not names:
+    if _NO_INPUT.issuperset(body):
         return None
+    names = body.keys() - _NO_INPUT
     return [v for v in map(body.get, names) if v and (len(v) > _WORD if isinstance(v, str) else _holds(v))]
 
 

@@ -111,9 +111,10 @@ def quote(
     margins: Margins | None = None,
 ) -> Quote:
     """The most that a request may cost: see `Quote`."""
+    route = ask.route
     provider = provider or catalog.provider_of(ask.model, base_url)
     rates = _held_rates(ask, catalog, provider, base_url, at_ns)
-    if ask.route.measure != "tokens":
+    if route.measure != "tokens":
         return _measured(ask, catalog, provider, rates)
     reasoning = ask.thinks or catalog.is_reasoning(ask.model)
     model = catalog.canonical(ask.model, provider)
@@ -126,7 +127,7 @@ def quote(
         upper = _most_input(count, catalog, ask.model, provider)
     cap, assumed = _cap(ask, catalog, provider, upper, output_cap)
     unlimited = ask.tool_calls == wire.UNLIMITED
-    writes_limit = unlimited and ask.route.operation == "responses" and provider in _HONOURS_TOOL_LIMIT
+    writes_limit = unlimited and route.operation == "responses" and provider in _HONOURS_TOOL_LIMIT
     hosted = HOSTED_CALLS if writes_limit else max(ask.tool_calls or 0, 0)
     fixed: int | Fraction = upper * (1 + hosted) * pricing.upper_rate(rates, "input", input_tokens=upper)
     unforeseen = ""
@@ -142,13 +143,11 @@ def quote(
         rates=rates,
         count=count,
         fixed=fixed + rates.prices.get("request", 0),
-        each=(pricing.upper_rate(rates, "output", input_tokens=upper) * ask.choices)
-        if ask.route.generates
-        else 0,
+        each=pricing.upper_rate(rates, "output", input_tokens=upper) * ask.choices if route.generates else 0,
         cap=cap,
         cap_assumed=assumed,
-        least=max(_least(ask, reasoning, min_output), ask.route.least_cap),
-        capped_by_caller=ask.cap is not None or not ask.route.caps or _has_default(ask, provider),
+        least=max(_least(ask, reasoning, min_output), route.least_cap),
+        capped_by_caller=ask.cap is not None or not route.caps or _has_default(ask, provider),
         expected=pricing.prompt(count.tokens, rates),
         reasoning=reasoning,
         unbounded=unlimited and not writes_limit,
@@ -157,7 +156,7 @@ def quote(
             rates.status == "priced"
             and not unforeseen
             and "input" in rates.prices
-            and (not ask.route.generates or "output" in rates.prices)
+            and (not route.generates or "output" in rates.prices)
         ),
         tool_calls=HOSTED_CALLS if writes_limit else None,
         unforeseen=unforeseen if rates.status == "priced" else "",

@@ -24,9 +24,9 @@ _SHORT: Final = 32
 _REMEMBERED: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Count:
-    """Tokens of an input before it is sent.
+    """Tokens of an input before it is sent. Not to be changed.
 
     Attributes:
         tokens: expected.

@@ -109,7 +109,7 @@ def read_event(event: Mapping[str, Any], *, flavour: str, provider: str | None =
 def _usage_at(row: Row, fields: Mapping[str, Any]) -> Any:
     for path in row.usage_at:
         value = fields.get(path) if "." not in path else first(fields, path)
-        if value is not None and value != {}:
+        if value is not None and not (isinstance(value, dict) and not value):
             return value
     return None
 
@@ -192,7 +192,7 @@ def _reading(row: Row, fields: Mapping[str, Any], usage: Any) -> Reading:
         counts = usage
     elif usage is not None:
         suspect = keep = stated(usage)
-    return Reading.of(
+    return Reading(
         counts,
         _name(fields, row.model_at),
         str(tier) if tier else _name(fields, row.tier_at) if len(row.tier_at) == 1 else _tier(fields, row),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from farthing.records import Usage
@@ -26,9 +26,10 @@ class Part:
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class Reading:
-    """What a body, or a stream so far, says of itself.
+    """What a body, or a stream so far, says of itself. Not to be changed, though nothing forbids it: one is
+    made for every call, and a frozen one takes five times as long.
 
     Attributes:
         usage: what it was billed on; None if it does not say.
@@ -69,14 +70,3 @@ class Reading:
     def unread(self) -> bool:
         """Whether usage was stated that could not be read: what was billed is then unknown, not nothing."""
         return self.suspect or (self.usage is None and self.raw is not None)
-
-    @classmethod
-    def of(cls, *values: Any) -> Reading:
-        """All fields in their order: half the time of the keywords, and one is made for every call."""
-        new = object.__new__(cls)
-        for put, value in zip(_SLOTS, values, strict=True):
-            put(new, value)
-        return new
-
-
-_SLOTS = tuple(getattr(Reading, f.name).__set__ for f in fields(Reading))

@@ -70,7 +70,7 @@ def read_request(method: str, url: str, body: object, extra: Mapping[str, Any] |
     if method not in ("post", "POST"):
         return None
     route = route_of(url)
-    if route is None or not isinstance(body, Mapping):
+    if route is None or not (type(body) is dict or isinstance(body, Mapping)):
         return None
     sent = body
     if extra:
