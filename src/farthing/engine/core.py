@@ -17,7 +17,7 @@ from farthing.engine.courier import Courier, Together
 from farthing.engine.ending import Ending
 from farthing.engine.grouped import at_once, can_be_grouped, together
 from farthing.engine.overdue import Overdue, nowhere
-from farthing.engine.process import keep, nothing
+from farthing.engine.process import end, keep, nothing
 from farthing.engine.quirks import Quirks
 from farthing.engine.receipts import Receipts
 from farthing.engine.refusals import count
@@ -289,7 +289,7 @@ class Engine(Ending):
         """Settle what is open and release the ledger."""
         self._closed.set()
         self.drain()
-        self._left.put(nothing)
+        end(self._keeper, self._left)
         with self._opening:
             ledger, self._ledger = self._ledger, None
             # For whoever uses it again.

@@ -14,10 +14,13 @@ from typing import Any, Protocol
 
 from farthing.log import logger
 
-__all__ = ["Kept", "keep", "nothing"]
+__all__ = ["Kept", "end", "keep", "nothing"]
 
 LEASE_CHECK_SECONDS = 200.0
 """How often a process renews its lease and looks for calls that dead ones left: a third of the lease."""
+
+_PATIENCE = 1.0
+"""Seconds that a closing meter waits for the thread, which may be writing."""
 
 
 class Kept(Protocol):
@@ -42,7 +45,7 @@ _kept: weakref.WeakSet[Any] = weakref.WeakSet()
 def keep(kept: Kept, left: SimpleQueue[Callable[[], Any]], closed: threading.Event) -> threading.Thread:
     """Start the thread that renews the lease from time to time and books what arrives in `left` at once.
 
-    It does not keep `kept` alive, and ends when `closed` is set and something arrives.
+    It does not keep `kept` alive, and ends when `closed` is set and something arrives (see `end`).
     """
     _kept.add(kept)
     thread = threading.Thread(
@@ -60,6 +63,8 @@ def _run(kept: weakref.ref[Kept], left: SimpleQueue[Callable[[], Any]], closed: 
             abandon = left.get(timeout=max(due - time.monotonic(), 0))
         alive = kept()
         if alive is None or closed.is_set():
+            if abandon is not None and abandon is not nothing:
+                left.put(abandon)  # for whoever comes next
             return
         if abandon is not None:
             alive.book_left(abandon)
@@ -67,6 +72,13 @@ def _run(kept: weakref.ref[Kept], left: SimpleQueue[Callable[[], Any]], closed: 
             alive.tick()
             due = time.monotonic() + LEASE_CHECK_SECONDS
         del alive, abandon
+
+
+def end(thread: threading.Thread | None, left: SimpleQueue[Callable[[], Any]]) -> None:
+    """Have the thread end, whose `closed` is set, before another takes from `left`."""
+    if thread is not None and thread.is_alive() and thread is not threading.current_thread():
+        left.put(nothing)
+        thread.join(_PATIENCE)
 
 
 def nothing() -> None:
