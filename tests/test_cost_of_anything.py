@@ -98,13 +98,14 @@ class TestAnotherNameAnswers:
         found = METER.cost_of(self.ANSWER, model="gpt-4o")
         assert (found.nano, found.notes) == (self.NANO, (self.NOTE,))
 
-    def test_when_it_is_recorded_and_priced_anew(self):
+    def test_when_a_recorded_one_is_priced_anew(self):
         with Meter(":memory:") as meter:
             receipt = meter.record(model="gpt-4o", usage=self.ANSWER)
+            assert receipt.cost is None
+            assert meter.reprice().changed == 1
             row = meter.engine.ledger.call(receipt.id)
-            assert (row["model"], row["cost_nano"]) == ("acme-7", self.NANO)
-            assert self.NOTE in json.loads(row["rates"])["notes"]
-            assert meter.reprice().changed == 0
+        assert (row["model"], row["cost_nano"]) == ("acme-7", self.NANO)
+        assert self.NOTE in json.loads(row["rates"])["notes"]
 
     def test_by_one_object_for_each_name(self):
         """Else each such call would be a row of its own in the table of prices."""

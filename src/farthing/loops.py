@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
-__all__ = ["Loop", "Signal", "aside", "current_task", "is_running", "running"]
+__all__ = ["Loop", "Signal", "aside", "current_task", "is_running", "running", "task_here"]
 
 
 class Signal(Protocol):
@@ -84,13 +84,23 @@ def current_task(loop: Loop) -> object:
     return None if asyncio is None else asyncio.current_task(loop)
 
 
+def task_here() -> int:
+    """The id of the task of asyncio's that runs here and now; 0 where none does."""
+    try:
+        loop = _asyncios()
+        task = None if loop is None else current_task(loop)
+    except (AttributeError, TypeError):  # at the end of the process, when there are no modules any more
+        return 0
+    return 0 if task is None else id(task)
+
+
 def _asyncios() -> Any:
     asyncio = sys.modules.get("asyncio")
     if asyncio is None:  # nobody has imported it, and it is not to be imported for this
         return None
     try:
-        return asyncio.get_running_loop()
-    except (RuntimeError, AttributeError):  # no loop, or in the middle of its import by another thread
+        return asyncio._get_running_loop()  # noqa: SLF001  it is in its `__all__`; the other one raises
+    except AttributeError:  # in the middle of its import by another thread
         return None
 
 

@@ -6,11 +6,12 @@ All of it is captured when the call is made.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from farthing.errors import FarthingError, InvalidBudget
 from farthing.ledger.store import Bound
@@ -26,10 +27,13 @@ __all__ = [
     "checked_tags",
     "checked_text",
     "current",
+    "put_back",
     "resolve",
 ]
 
 BudgetLike = Budget | str | int | float | Decimal
+
+T = TypeVar("T")
 
 _NO_TAGS: Mapping[str, str] = {}
 
@@ -100,6 +104,13 @@ class Frame:
 
 
 current: ContextVar[Frame | None] = ContextVar("farthing_scope", default=None)
+
+
+def put_back(variable: ContextVar[T], token: Token[T]) -> None:
+    """Undo the `set` that gave this token. A coroutine or a generator that is closed by a garbage collection
+    ends in another context, which never knew the value: nothing is to be undone there."""
+    with contextlib.suppress(ValueError):
+        variable.reset(token)
 
 
 def resolve(client: Who, meter: Who, *, pinned: bool = False) -> Who:

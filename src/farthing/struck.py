@@ -13,7 +13,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 from types import CodeType, FrameType
 from typing import Any, Final
 
@@ -22,40 +22,56 @@ __all__ = ["pass_on", "was_struck"]
 _MOST: Final = 500
 """Frames that are looked at: a recursion without end is nobody's signal."""
 
+_DEEPEST: Final = 5
+"""Errors that were raised on top of each other."""
+
 
 def was_struck(error: BaseException) -> bool:
     """Whether an error came from outside of the code that raised it: it is no `Exception`, as
     `KeyboardInterrupt` and a task's cancellation are none, or it was raised in a signal handler, whose frame
     is in its traceback then."""
-    if not isinstance(error, Exception):
-        return True
-    if threading.current_thread() is not threading.main_thread():
-        return False
-    try:
-        registered = set(_registered())
-        return any(frame.f_code in registered or _is_handler(frame) for frame in _frames(error))
-    except Exception:  # noqa: BLE001  of a handler's own attributes
-        return False
+    return not isinstance(error, Exception) or _struck_by(error) is not None
 
 
 def pass_on(error: BaseException | None) -> None:
-    """Raise an error of a signal handler as it is. To be asked by whoever makes something else of an
-    `Exception`."""
-    if isinstance(error, Exception) and was_struck(error):
+    """Raise an `Exception` of a signal handler as it is. To be asked by whoever makes something else of
+    an `Exception`."""
+    found = _struck_by(error) if isinstance(error, Exception) else None
+    if found is not None:
         try:
-            raise error
+            raise found
         finally:
-            del error  # it would keep this frame alive, and those of the caller with it
+            del error, found  # they would keep this frame alive, and those of the caller with it
+
+
+def _struck_by(error: Exception) -> BaseException | None:
+    """What a handler raised: `error` itself, or what was being handled in the same frames when another error
+    came on top of it, as one does where a thread is struck while it is started."""
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    try:
+        handlers = set(_registered())
+        step: BaseException | None = error
+        for _ in range(_DEEPEST):
+            # Below the one that caught it, which goes on: they have ended.
+            frames = [] if step is None else list(islice(_frames(step), 1, _MOST))
+            if any(frame.f_code in handlers or _is_handler(frame) for frame in frames):
+                return step
+            step = None if step is None else step.__context__
+            caught_by = None if step is None else next(_frames(step), None)
+            if not any(frame is caught_by for frame in frames):  # but by whoever has called us
+                return None
+    except Exception:  # noqa: BLE001  of the attributes of somebody's handler
+        return None
+    return None
 
 
 def _frames(error: BaseException) -> Iterator[FrameType]:
-    """Those below the one that caught it, which have ended."""
+    """Those of its traceback, the outermost first."""
     step = error.__traceback__
-    for _ in range(_MOST):
-        step = None if step is None else step.tb_next
-        if step is None:
-            return
+    while step is not None:
         yield step.tb_frame
+        step = step.tb_next
 
 
 def _registered() -> Iterator[CodeType]:

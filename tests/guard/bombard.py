@@ -1,12 +1,13 @@
 """Signals whose handler raises, at any point of calls that the main thread makes.
 
-    python tests/guard/bombard.py --signals 100000 [--seed 7] [--ledger FILE] [--task]
+    python tests/guard/bombard.py --signals 100000 [--seed 7] [--ledger FILE] [--task] [--exception [KIND]]
 
-So strike Ctrl-C, the soft time limits of task queues and timeouts by alarm. The server is a function in this
-process, so that a call consists of what farthing does. It prints what came of the calls as JSON, with status
-0 if every promise was kept: what returned is there, complete; of what was struck there is a row that ended
-(booked, or voided) or none; nothing is held, no call is open, and neither a transaction nor the lock file is
-left to keep others from writing.
+So strikes Ctrl-C; with `--exception` the soft time limit of a task queue, which is an `Exception`, or with
+`--exception TimeoutError` a timeout by alarm. The server is a function in this process, so that a call
+consists of what farthing does. It prints what came of the calls as JSON, with status 0 if every promise was
+kept: what returned is there, complete; of what was struck there is a row that ended (booked, or voided) or
+none; its caller saw what the handler raised, and nothing else; nothing is held, no call is open, and neither
+a transaction nor the lock file is left to keep others from writing.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
-from farthing import Meter  # noqa: E402  after the path
+from farthing import Meter, struck  # noqa: E402  after the path
 from farthing.engine import drivers  # noqa: E402
 from guard.making import CALL, COST, held_and_spent, metered  # noqa: E402
 
@@ -47,7 +48,13 @@ OPTIONS = SimpleNamespace(method="post", url="/chat/completions", json_data=CALL
 
 
 class Struck(BaseException):
-    """What the signal handler raises."""
+    """What the signal handler raises, if it is none of these."""
+
+
+KINDS: dict[str | None, type[BaseException]] = {
+    None: Struck,
+    **{kind.__name__: type("Struck", (kind,), {}) for kind in (Exception, TimeoutError, RuntimeError)},
+}
 
 
 class Body(dict[str, Any]):
@@ -71,10 +78,6 @@ class AsyncClient(Client):
 
     async def request(self, cast_to: object, options: object) -> Body:  # type: ignore[override]
         return Body(ANSWER)
-
-
-def strike(*_: object) -> None:
-    raise Struck
 
 
 class Suspended:
@@ -106,11 +109,23 @@ def by_a_task(meter: Meter) -> Request:
     return lambda: client.request(None, OPTIONS).__await__()
 
 
-async def bombard(request: Request, path: Path, signals: int, seed: int) -> dict[str, Any]:
+async def bombard(
+    request: Request, path: Path, signals: int, seed: int, kind: type[BaseException]
+) -> dict[str, Any]:
     """Call until so many signals have struck a call; who was told what."""
     rng = random.Random(seed)
     returned, struck, beside = 0, 0, 0
-    sys.unraisablehook = lambda _: None  # a finalizer that was struck cannot raise, and Python would say so
+    told: Counter[str] = Counter()
+    raised: Counter[str] = Counter()
+
+    def strike(*_: object) -> None:
+        raised["by the handler"] += 1
+        raise kind
+
+    def lost(unraisable: Any) -> None:  # a finalizer that was struck cannot raise, and Python would say so
+        raised["in finalizers"] += isinstance(unraisable.exc_value, kind)
+
+    sys.unraisablehook = lost
     warnings.simplefilter(
         "ignore", RuntimeWarning
     )  # as it does of a coroutine that was struck before it began
@@ -129,7 +144,8 @@ async def bombard(request: Request, path: Path, signals: int, seed: int) -> dict
                     returned += 1
                     for _ in range(100_000):
                         pass
-            except Struck:
+            except (Exception, Struck) as error:  # noqa: BLE001  whatever it is, the figures say so
+                told[type(error).__name__] += 1
                 if calling:
                     struck += 1
                     goes_on = False
@@ -138,14 +154,16 @@ async def bombard(request: Request, path: Path, signals: int, seed: int) -> dict
             finally:
                 try:
                     signal.setitimer(signal.ITIMER_REAL, 0)
-                except Struck:
+                except kind:
+                    told["Struck"] += 1
                     beside += 1
             if goes_on and waits is not None:
                 await Suspended(waits)
         if struck % PROBE_EVERY == 0 and not can_be_written(path):
             break
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
-    return {"struck": struck, "beside": beside, "returned": returned}
+    swallowed = raised["by the handler"] - raised["in finalizers"] - told.pop("Struck", 0)
+    return {"struck": struck, "beside": beside, "returned": returned, "swallowed": swallowed, "other": told}
 
 
 def unsuspended(coroutine: Coroutine[Any, None, dict[str, Any]]) -> dict[str, Any]:
@@ -178,16 +196,21 @@ def can_be_written(path: Path) -> bool:
     return True
 
 
-def outcome(path: Path, signals: int, seed: int, *, rescued: bool, task: bool = False) -> dict[str, Any]:
+def outcome(
+    path: Path, signals: int, seed: int, *, rescued: bool, task: bool = False, exception: str | None = None
+) -> dict[str, Any]:
     """What is left of it all; `faults` is empty if every promise was kept."""
-    if not rescued:
+    kind = KINDS[exception]
+    if not rescued and exception is not None:
+        struck._frames = lambda _: iter(())
+    elif not rescued:
         drivers._Course.broken = lambda *_, **__: None  # type: ignore[method-assign]
     meter = metered(path)
     meter.warm()
     if task:
-        told = asyncio.run(bombard(by_a_task(meter), path, signals, seed))
+        told = asyncio.run(bombard(by_a_task(meter), path, signals, seed, kind))
     else:
-        told = unsuspended(bombard(by_a_thread(meter), path, signals, seed))
+        told = unsuspended(bombard(by_a_thread(meter), path, signals, seed, kind))
     unlocked = can_be_written(path)
     meter.wrap(Client()).request(None, OPTIONS)  # type: ignore[type-var]
     meter.close()
@@ -198,6 +221,8 @@ def outcome(path: Path, signals: int, seed: int, *, rescued: bool, task: bool = 
     [(held, spent)] = held_and_spent(meter)
     still_open = ledger.facts()["open_calls"]
     meter.close()
+    if told["swallowed"] or told["other"]:
+        faults.append(f"{told['swallowed']} signals were not seen as such, but as {dict(told['other'])}.")
     if not unlocked:
         faults.append("A transaction or the lock file is left.")
     if still_open or held:
@@ -221,10 +246,18 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--ledger", type=Path)
     parser.add_argument("--task", action="store_true", help="by a task, whose writes are done in its loop")
+    parser.add_argument("--exception", nargs="?", const="Exception", choices=[kind for kind in KINDS if kind])
     parser.add_argument("--without-rescue", action="store_true", help="the control: take the guard out")
     given = parser.parse_args()
     path = given.ledger or Path(tempfile.mkdtemp(prefix="farthing-signals-")) / "ledger.db"
-    left = outcome(path, given.signals, given.seed, rescued=not given.without_rescue, task=given.task)
+    left = outcome(
+        path,
+        given.signals,
+        given.seed,
+        rescued=not given.without_rescue,
+        task=given.task,
+        exception=given.exception,
+    )
     sys.stdout.write(f"{json.dumps(left)}\n")
     return int(bool(left["faults"]))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from farthing.engine import Engine
 from farthing.guard import Guard
 from farthing.ledger.store import Reservation
 from farthing.settings import Who
+from farthing.struck import pass_on, was_struck
 from farthing.testing import FakeProvider, Reply
 from guard.making import CALL, COST, PATIENCE, ask, held_and_spent, limit_for, metered, openai, upper
 from ledger.making import python
@@ -29,13 +32,32 @@ def rows(meter: Meter) -> list[tuple[str, int]]:
     return [(row["outcome"], row["counted_nano"]) for row in meter.engine.ledger.calls()]
 
 
-class Struck:
-    """A ledger whose verb is struck by an interrupt just after its commit, once."""
+class SoftTimeLimit(Exception):
+    """As those of task queues."""
 
-    def __init__(self, meter: Meter, verb: str, error: type[BaseException] = KeyboardInterrupt) -> None:
+
+class Alarm(TimeoutError):
+    """As those of a timeout by alarm: an `OSError`."""
+
+
+@pytest.fixture(params=[KeyboardInterrupt, SoftTimeLimit, Alarm])
+def interrupt(request: pytest.FixtureRequest) -> Iterator[type[BaseException]]:
+    """What the handler of SIGINT raises."""
+
+    def handler(*_: object) -> None:
+        raise request.param
+
+    before = signal.signal(signal.SIGINT, handler)
+    yield request.param
+    signal.signal(signal.SIGINT, before)
+
+
+class Struck:
+    """A ledger whose verb is struck by SIGINT just after its commit, once."""
+
+    def __init__(self, meter: Meter, verb: str) -> None:
         self.store = meter.engine.ledger
         self.verb = verb
-        self.error = error
 
     def __enter__(self) -> None:
         write = self.store._write
@@ -44,7 +66,7 @@ class Struck:
             answer = write(operation, argument, full=full)
             if operation.__name__ == self.verb:
                 del self.store._write
-                raise self.error
+                signal.raise_signal(signal.SIGINT)
             return answer
 
         self.store._write = struck
@@ -53,9 +75,9 @@ class Struck:
         assert "_write" not in vars(self.store)
 
 
-def test_an_interrupt_during_the_reserve_leaves_no_hold(still: Meter) -> None:
+def test_an_interrupt_during_the_reserve_leaves_no_hold(still: Meter, interrupt: type[BaseException]) -> None:
     still.set_budget(Budget("all", limit_for(still, 1), "day"))
-    with Struck(still, "_reserve"), pytest.raises(KeyboardInterrupt):
+    with Struck(still, "_reserve"), pytest.raises(interrupt):
         still.reserve(**FIVE)
     still.close()
     assert held_and_spent(still) == [(0, 0)]
@@ -88,9 +110,11 @@ def test_what_is_to_be_voided_is_voided_when_the_meter_closes(still: Meter) -> N
     assert held_and_spent(still) == [(0, 0)]
 
 
-def test_an_interrupt_during_the_settle_books_the_call_once(still: Meter, provider: FakeProvider) -> None:
+def test_an_interrupt_during_the_settle_books_the_call_once(
+    still: Meter, provider: FakeProvider, interrupt: type[BaseException]
+) -> None:
     client = still.wrap(openai(provider), budget="$5/day")
-    with Struck(still, "_settle"), pytest.raises(KeyboardInterrupt):
+    with Struck(still, "_settle"), pytest.raises(interrupt):
         client.chat.completions.create(**CALL)
     ask(client)
     assert rows(still) == [("complete", COST)] * 2
@@ -216,14 +240,118 @@ def test_a_closed_meter_works_again(still: Meter, provider: FakeProvider) -> Non
     assert held_and_spent(still) == [(0, 2 * COST)]
 
 
+def test_an_interrupt_while_a_call_is_prepared_is_no_bug(
+    still: Meter, provider: FakeProvider, interrupt: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the caller would be told `Unmeterable`, and the task's time limit would be lost."""
+    client = still.wrap(openai(provider), budget="$5/day")
+    monkeypatch.setattr(still.engine, "ids", lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(interrupt):
+        client.chat.completions.create(**CALL)
+    assert rows(still) == []
+
+
+class Callable:
+    """Handlers of the other kinds."""
+
+    def __call__(self, number: int, frame: object) -> None:
+        raise SoftTimeLimit
+
+    def method(self, number: int, frame: object) -> None:
+        raise SoftTimeLimit
+
+
+def handler(*_: object) -> None:
+    raise SoftTimeLimit
+
+
+def forgets(number: int, frame: object) -> None:
+    del number, frame
+    raise SoftTimeLimit
+
+
+def stands_down(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    raise SoftTimeLimit
+
+
+def decorated(*args: Any, **kwargs: Any) -> None:
+    handler(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "registered",
+    [
+        handler,
+        forgets,
+        stands_down,
+        functools.wraps(forgets)(decorated),
+        functools.partial(functools.partial(forgets)),
+        lambda number, _: handler(number),
+        Callable(),
+        Callable().method,
+    ],
+    ids=["function", "forgets", "stands down", "decorated", "partial", "lambda", "object", "method"],
+)
+def test_what_a_signal_handler_raises_is_told_from_other_errors(registered: Any) -> None:
+    before = signal.signal(signal.SIGINT, registered)
+    try:
+        with pytest.raises(SoftTimeLimit) as caught:
+            signal.raise_signal(signal.SIGINT)
+        assert was_struck(caught.value)
+        with pytest.raises(SoftTimeLimit):
+            pass_on(caught.value)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_an_error_on_top_of_what_a_signal_handler_raised_gives_way_to_it(
+    interrupt: type[BaseException],
+) -> None:
+    def cleans_up() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            raise LedgerError("what was begun cannot be ended")
+
+    with pytest.raises(LedgerError) as caught:
+        cleans_up()
+    with pytest.raises(interrupt):
+        pass_on(caught.value)
+
+
+def test_an_error_of_what_the_program_does_about_a_signal_is_its_own(interrupt: type[BaseException]) -> None:
+    """A call that is made while the time limit is handled fails as any other."""
+
+    def fails() -> None:
+        raise LedgerError
+
+    def calls() -> None:
+        with pytest.raises(LedgerError) as caught:
+            fails()
+        assert isinstance(caught.value.__context__, interrupt)
+        assert not was_struck(caught.value)
+        pass_on(caught.value)
+
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except interrupt:
+        calls()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no interval timers")
-@pytest.mark.parametrize("caller", [[], ["--task"]], ids=["by the main thread", "by a task"])
+@pytest.mark.parametrize(
+    "caller",
+    [[], ["--task"], ["--exception"], ["--exception", "TimeoutError", "--task"]],
+    ids=["by the main thread", "by a task", "an Exception", "an OSError in a task"],
+)
 @pytest.mark.parametrize("rescued", [True, False], ids=["rescued", "control"])
 def test_whatever_an_interrupt_strikes_no_hold_is_left(
     ledger_path: Path, rescued: bool, caller: list[str]
 ) -> None:
-    """A signal handler raises at any point of a call, as those of task queues do. Without the driver's care
-    holds are left: the control. `bombard.py` does the same as often as it is told."""
+    """A signal handler raises at any point of a call, as those of task queues do. Holds are left without the
+    driver's care, and where its exceptions are not told from others: the control. `bombard.py` does the same
+    as often as it is told."""
     without = [] if rescued else ["--without-rescue"]
     done = subprocess.run(
         [sys.executable, BOMBARD, "--signals", "700", "--ledger", ledger_path, *without, *caller],
@@ -234,8 +362,8 @@ def test_whatever_an_interrupt_strikes_no_hold_is_left(
     left = json.loads(done.stdout)
     assert left["struck"] == 700
     assert left["unlocked"]
-    assert (left["faults"] == []) is rescued
     assert (left["open_calls"] == left["held"] == 0) is rescued
+    assert (left["faults"] == []) is rescued
     assert (done.returncode == 0) is rescued
 
 

@@ -90,16 +90,16 @@ def test_a_read_timeout_is_not_tried_again_without_the_money(kit):
 def test_a_retry_needs_the_ledger_under_a_hard_budget(kit, monkeypatch):
     kit.provider.script(LOST, Reply())
     client = kit.client(budget="$5/day", options={"max_retries": 1})
-    reserve = kit.meter.engine.ledger.reserve
+    reserve = kit.meter.engine.ledger._reserve
     asked = []
 
-    def once(wanted):
+    def once(conn, wanted):
         asked.append(wanted)
         if len(asked) > 1:
             raise LedgerError("gone")
-        return reserve(wanted)
+        return reserve(conn, wanted)
 
-    monkeypatch.setattr(kit.meter.engine.ledger, "reserve", once)
+    monkeypatch.setattr(kit.meter.engine.ledger, "_reserve", once)
     with pytest.raises(openai.InternalServerError):
         _ask(kit, client)
     assert len(kit.provider.requests) == 1

@@ -45,7 +45,8 @@ def test_an_end_that_cannot_be_booked_is_booked_later(kit, ask, caplog, monkeypa
         raise error
 
     with monkeypatch.context() as broken:
-        broken.setattr(ledger, "_settle", fail)
+        broken.setattr(ledger, "settle", fail)
+        broken.setattr(ledger, "at_once", lambda _: None)
         assert ask(client) == TEXT
         assert ask(client) == TEXT
         # What was spilled is booked before the next call is held; for a bug that would be too early.
@@ -59,8 +60,9 @@ def test_what_is_overdue_is_booked_at_the_close(kit, ask, monkeypatch, ledger_pa
     client = kit.client()
     with monkeypatch.context() as broken:
         broken.setattr(
-            kit.meter.engine.ledger, "_settle", lambda *a, **k: (_ for _ in ()).throw(LedgerFull("no room"))
+            kit.meter.engine.ledger, "settle", lambda *a, **k: (_ for _ in ()).throw(LedgerFull("no room"))
         )
+        broken.setattr(kit.meter.engine.ledger, "at_once", lambda _: None)
         assert ask(client) == TEXT
     kit.meter.close()
     with Meter(ledger_path) as again:

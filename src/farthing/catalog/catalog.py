@@ -23,6 +23,7 @@ from farthing.catalog.user import UNITS, UserPrice, matching, rates_of
 from farthing.log import say_once
 from farthing.money import rate_pico
 from farthing.records import Rates
+from farthing.struck import pass_on
 
 __all__ = ["Catalog", "default"]
 
@@ -114,7 +115,8 @@ class Catalog:
             if schedule is None:
                 schedule = self._look_up(key)
             return schedule.only or schedule.at(at_ns)
-        except Exception:  # noqa: BLE001 - a price that cannot be found must not cost a paid answer
+        except Exception as error:  # noqa: BLE001 - a price that cannot be found must not cost a paid answer
+            pass_on(error)
             say_once(("catalog", type(model).__name__), logging.ERROR, "no rates for %.100r", model)
             return Rates(provider=None, model=str(model)[:_LONGEST_NAME], status="unpriced")
 

@@ -3,6 +3,7 @@
 from farthing.engine.aside import aside, at_length, count_aside
 from farthing.engine.book import Hold, Made, ahold, entry_of, hold, reading_of
 from farthing.engine.call import Call
+from farthing.engine.closed import Driven, closes, later
 from farthing.engine.core import Engine
 from farthing.engine.drivers import adrive, drive
 from farthing.engine.jobs import Park, call_of, late
@@ -14,6 +15,7 @@ __all__ = [
     "Answer",
     "Call",
     "Deferred",
+    "Driven",
     "Engine",
     "Hold",
     "Made",
@@ -26,11 +28,13 @@ __all__ = [
     "aside",
     "at_length",
     "call_of",
+    "closes",
     "count_aside",
     "drive",
     "entry_of",
     "hold",
     "late",
+    "later",
     "life",
     "may_be_lost",
     "reading_of",

@@ -6,18 +6,20 @@ import hashlib
 import json
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 from farthing import usage
 from farthing.engine.call import Call, Settle
+from farthing.engine.closed import closes, later
 from farthing.engine.core import Engine
 from farthing.engine.drivers import adrive, drive
 from farthing.engine.ends import outcome_of
 from farthing.errors import FarthingError, InvalidUsage
 from farthing.guard import Again
 from farthing.ledger.store import Entry, Reservation, Settlement
-from farthing.quote import Quote, as_asked, billed, region_of
+from farthing.quote import Quote, billed, region_of
 from farthing.records import Rates, Receipt, Usage
 from farthing.settings import Who
 from farthing.usage import Reading, believed
@@ -51,7 +53,6 @@ def entry_of(engine: Engine, made: Made) -> Entry:
     asked = catalog.canonical(made.model, made.provider)
     served = catalog.canonical(reading.model, made.provider) if reading.model else None
     provider = made.provider or catalog.provider_of(served or asked, made.base_url)
-    provider = provider or catalog.provider_of(asked, made.base_url)
     tier = made.tier or reading.service_tier
 
     def rates_of(model: str) -> Rates:
@@ -62,12 +63,10 @@ def entry_of(engine: Engine, made: Made) -> Entry:
             at_ns=made.started_ns,
             tier=tier,
             region=region_of(reading.units),
-            asked=made.model if model in {served, asked} else None,
+            asked=made.model if model == (served or asked) else None,
         )
 
     rates = rates_of(served or asked)
-    if rates.status == "unpriced" and served not in {None, asked}:
-        rates = as_asked(rates_of(asked), str(served))
     cost, source, absurd = billed(reading, rates, rates_of)
     if made.cost is not None:
         cost, source = made.cost, "reported"
@@ -227,7 +226,9 @@ class Hold:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
+        if error is not None and closes(error):
+            later(self._engine, partial(self._fail, error))
+        elif error is not None:
             self.fail(error)
 
     async def __aenter__(self) -> Self:
@@ -236,6 +237,9 @@ class Hold:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None and closes(error):
+            later(self._engine, partial(self._fail, error))
+            return
         want = None if error is None else self._fail(error)
         if want is not None:
             await self._engine.aperform(want)

@@ -212,8 +212,8 @@ class Engine(Ending):
         self._left.put(abandon)
 
     def sweep(self) -> None:
-        """Book the streams that were garbage-collected."""
-        while True:
+        """Book the streams that were garbage-collected; later, if this thread is in the midst of a write."""
+        while not self.writing_here():
             try:
                 abandon = self._left.get_nowait()
             except Empty:

@@ -23,6 +23,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final
 from weakref import WeakSet
 
+from farthing.errors import LedgerLocked
 from farthing.loops import Loop, Signal, current_task, running
 
 __all__ = ["Courier", "Together"]
@@ -31,7 +32,7 @@ _MOST: Final = 512
 """Jobs that the thread takes at once."""
 
 _MOST_AT_ONCE: Final = 64
-"""Jobs that a loop does itself: about a millisecond of work."""
+"""Jobs that a loop does itself: one or two milliseconds of work."""
 
 
 class Together:
@@ -72,7 +73,7 @@ class _Errand:
     def __init__(self, loop: Loop, orphan: Callable[[Any], None]) -> None:
         self.loop = loop
         self.done: Signal = loop.create_future()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a collection inside may abandon it
         self._orphan = orphan
         self._result: Any = None
         self._error: BaseException | None = None
@@ -182,6 +183,10 @@ class Courier:
                 if answers is not None:
                     return _given(answers[0])
         errand = _Errand(loop, orphan)
+        if self._thread is threading.current_thread():  # in a collection: it would wait for itself
+            errand.abandon()
+            self._hand_over([(job, errand)])
+            raise LedgerLocked("this very thread is what would be waited for, below us; it is done later")
         self._waiting.add(errand)
         try:
             if soon is not None and type(job) is Together:

@@ -14,6 +14,7 @@ from farthing.errors import LedgerError
 from farthing.guard import Guard
 from farthing.ledger.store import Grant, Ledger
 from farthing.log import say_once
+from farthing.struck import pass_on, was_struck
 
 if TYPE_CHECKING:
     from farthing.engine.call import Call, Settle
@@ -53,11 +54,12 @@ class Ending:
                 self._post(want)
                 if want.grant is not None:  # else the ledger could not be used: the next call will see
                     self.retry()
-        except Exception as error:
+        except BaseException as error:
+            if was_struck(error):
+                self.struck(want)
+                pass_on(error)
+                raise
             self.postpone(want, error)
-        except BaseException:
-            self.struck(want)
-            raise
 
     def struck(self, want: Settle) -> None:
         """A signal handler struck while the end of a call was booked, perhaps after the commit: it is booked
@@ -113,10 +115,18 @@ class Ending:
         """Book what could not be booked before, if the ledger can be used."""
         if self._overdue and self._ledger is not None:
             try:
-                self._overdue.post_again(self._post)
+                self._overdue.post_again(self._post_late)
                 self.catch_up()
             except LedgerError as error:
                 say_once(("spill", type(error).__name__), logging.WARNING, "spilled calls wait: %s", error)
+
+    def _post_late(self, want: Settle) -> None:
+        try:
+            self._post(want)
+        except Exception as error:
+            if was_struck(error):
+                self.struck(want)
+            raise
 
     def catch_up(self) -> None:
         """Book what has been spilled: whoever reserves has to see it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from farthing import quote, wire
@@ -14,6 +15,7 @@ from farthing.errors import FarthingError, Unmeterable
 from farthing.guard import Again, Look, Refusal, Reload, Wait
 from farthing.ledger.store import Reservation
 from farthing.settings import Who
+from farthing.struck import was_struck
 from farthing.usage import Reading
 
 __all__ = ["Answer", "Deferred", "Plan", "Send", "life"]
@@ -83,6 +85,8 @@ def life(engine: Engine, plan: Plan) -> Generator[Want, Any, Any]:
     while True:
         try:
             result = yield Send(call, body)
+        except GeneratorExit:
+            raise  # who is closed may wish nothing more: the driver has it booked
         except BaseException as error:
             if body is not None and _refuses_ours(engine, plan, call, error, asked_usage=asked_usage):
                 body, asked_usage = _body(engine, plan, call)
@@ -109,14 +113,7 @@ def life(engine: Engine, plan: Plan) -> Generator[Want, Any, Any]:
 def _begin(engine: Engine, plan: Plan) -> Generator[Want, Any, tuple[Call, dict[str, Any] | None, bool]]:
     now = engine.clock.time_ns()
     quoted = _quoted(engine, plan, plan.ask, now)
-    known: dict[str, quote.Quote | None] = {}
-
-    def instead(model: str, at_ns: int) -> quote.Quote | None:
-        if model not in known:
-            known[model] = _quoted_instead(engine, plan, model, at_ns)
-        return known[model]
-
-    again = Again(engine.ids, engine.clock, instead)
+    again = Again(engine.ids, engine.clock, partial(_quoted_instead, engine, plan, {}))
     hold = yield from engine.guard.acquire(quoted, plan.who, call_id=engine.ids(), now_ns=now, again=again)
     call = Call(engine, hold, hold.quoted, plan.base_url, server_known=engine.knows(plan.base_url))
     body, asked_usage = _body(engine, plan, call)
@@ -140,15 +137,19 @@ def _quoted(engine: Engine, plan: Plan, ask: wire.Ask, at_ns: int) -> quote.Quot
     return quoted
 
 
-def _quoted_instead(engine: Engine, plan: Plan, model: str, at_ns: int) -> quote.Quote | None:
-    """The quote of the request to another model; None if it cannot be asked of that."""
+def _quoted_instead(
+    engine: Engine, plan: Plan, known: dict[str, quote.Quote | None], model: str, at_ns: int
+) -> quote.Quote | None:
+    """The quote of the request to another model, looked up once; None if it cannot be asked of that."""
+    if model in known:
+        return known[model]
     ask = wire.with_model(plan.ask, model, plan.base_url)
-    if ask is None:
-        return None
-    quoted = _quoted(engine, plan, ask, at_ns)
-    most = engine.catalog.max_output(model, provider=quoted.provider)
-    if ask.cap is not None and most is not None and ask.cap > most:
-        return None
+    quoted = None if ask is None else _quoted(engine, plan, ask, at_ns)
+    if ask is not None and quoted is not None and ask.cap is not None:
+        most = engine.catalog.max_output(model, provider=quoted.provider)
+        if most is not None and ask.cap > most:
+            quoted = None
+    known[model] = quoted
     return quoted
 
 
@@ -196,7 +197,7 @@ def _refuses_ours(engine: Engine, plan: Plan, call: Call, error: BaseException, 
 def _failed(call: Call, error: BaseException) -> Generator[Want, Any, None]:
     try:
         # What is cancelled or interrupted must not be made to wait.
-        hurry = not isinstance(error, Exception)
+        hurry = was_struck(error)
         call.request_id = getattr(error, "request_id", None)
         settle = call.finish(outcome_of(error, sent=call.attempts > 0), error=error, hurry=hurry)
     except Exception:

@@ -21,7 +21,7 @@ from farthing.errors import FarthingError
 from farthing.intercept import jobs, sockets, unmetered
 from farthing.intercept.attempts import hooks, sending
 from farthing.intercept.observing import observe
-from farthing.settings import Who, current, resolve
+from farthing.settings import Who, current, put_back, resolve
 
 __all__ = [
     "Metered",
@@ -245,7 +245,7 @@ def metered_call(
         try:
             return send(options if want.body is None else _changed(options, want, want.body))
         finally:
-            sending.reset(token)
+            put_back(sending, token)
 
     return drive(engine, life(engine, plan), sent)
 
@@ -268,7 +268,7 @@ async def metered_acall(
         try:
             return await send(options if want.body is None else _changed(options, want, want.body))
         finally:
-            sending.reset(token)
+            put_back(sending, token)
 
     return await adrive(engine, life(engine, plan), sent)
 

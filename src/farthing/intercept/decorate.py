@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
 import logging
@@ -14,12 +13,25 @@ from typing import Any
 import wrapt
 
 from farthing import money, quote
-from farthing.engine import Engine, Hold, Made, adrive, ahold, drive, entry_of, hold, reading_of
+from farthing.engine import (
+    Driven,
+    Engine,
+    Hold,
+    Made,
+    adrive,
+    ahold,
+    drive,
+    entry_of,
+    hold,
+    later,
+    reading_of,
+)
 from farthing.errors import FarthingError
 from farthing.guard import Again
 from farthing.intercept.scopes import Scope
 from farthing.log import say_once
-from farthing.settings import BudgetLike, Frame, Who, current
+from farthing.settings import BudgetLike, Frame, Who, current, put_back
+from farthing.struck import was_struck
 from farthing.usage import Reading
 
 __all__ = ["Tracker"]
@@ -114,12 +126,13 @@ class _Around:
         entry = self._enter()
         if entry is None:
             return await wrapped(*args, **kwargs)
+        driven = Driven()
         await self._ahold(entry, args, kwargs)
         token = current.set(entry.frame)
         try:
             result = await wrapped(*args, **kwargs)
         except BaseException as error:
-            await self._afail(entry, error)
+            await self._afail(entry, error, driven)
             raise
         finally:
             _reset(token)
@@ -163,7 +176,7 @@ class _Around:
             await self._ahold(entry, args, kwargs)
         step, value, last = inner.asend, None, None
         while True:
-            token = None if entry is None else current.set(entry.frame)
+            token, driven = None if entry is None else current.set(entry.frame), Driven()
             try:
                 item = await step(value)
             except StopAsyncIteration:
@@ -172,7 +185,7 @@ class _Around:
                 return
             except BaseException as error:
                 if entry is not None:
-                    await self._afail(entry, error)
+                    await self._afail(entry, error, driven)
                 raise
             finally:
                 _reset(token)
@@ -185,10 +198,8 @@ class _Around:
                     await inner.aclose()
                 finally:
                     _reset(token)
-                if entry is not None and entry.hold is not None:
-                    await self._afail(entry, left)
-                elif entry is not None:
-                    await self._abook(entry, None, last)
+                    if entry is not None:
+                        self._abandon(entry, left, last)
                 raise
             except BaseException as error:
                 value, step = error, inner.athrow
@@ -261,20 +272,21 @@ class _Around:
             inner.close()
         finally:
             _reset(token)
-        self._abandon(entry, left, last)
+            self._abandon(entry, left, last)
 
     def _abandon(self, entry: _Entry, left: BaseException, last: Any) -> None:
+        """It is closed, perhaps by a collection."""
         if entry.hold is not None:
-            self._fail(entry, left)
-        elif entry.engine.writing_here():
-            entry.engine.leave(functools.partial(self._book, entry, None, last))
+            later(entry.engine, functools.partial(self._fail, entry, left))
         else:
-            self._book(entry, None, last)
+            later(entry.engine, functools.partial(self._book, entry, None, last))
 
-    async def _afail(self, entry: _Entry, error: BaseException) -> None:
+    async def _afail(self, entry: _Entry, error: BaseException, driven: Driven) -> None:
         """`_fail` without blocking the loop. What is cancelled does not wait."""
         courier = entry.engine.courier
-        if entry.hold is not None and isinstance(error, Exception):
+        if driven.closed_by(error):
+            later(entry.engine, functools.partial(self._fail, entry, error))
+        elif entry.hold is not None and not was_struck(error):
             await courier.bring(lambda: self._fail(entry, error), lambda _: None)
         elif entry.hold is not None:
             courier.post(lambda: self._fail(entry, error))
@@ -286,8 +298,8 @@ class _Around:
             if made is not None:
                 entry.engine.ledger.record(entry_of(entry.engine, made))
         except Exception as error:
-            entry.engine.bug("booking what a function returned")
             self._fail(entry, error)
+            entry.engine.bug("booking what a function returned")
 
     async def _abook(self, entry: _Entry, *results: Any) -> None:
         if not entry.frame.metered:
@@ -360,5 +372,4 @@ def _sends_nothing(_: object) -> Any:
 
 def _reset(token: Any) -> None:
     if token is not None:
-        with contextlib.suppress(ValueError):  # closed in another context, which never knew the scope
-            current.reset(token)
+        put_back(current, token)

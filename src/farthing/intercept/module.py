@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from farthing.errors import FarthingError
+from farthing.struck import pass_on
 
 __all__ = ["client_of"]
 
@@ -23,6 +24,7 @@ def client_of(thing: Any) -> Any:
     try:
         return load()
     except Exception as error:
+        pass_on(error)
         raise FarthingError(
             f"the module {thing.__name__} has no client yet: set its api_key before wrapping it ({error})"
         ) from error

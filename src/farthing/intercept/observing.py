@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from farthing import usage, wire
@@ -12,6 +13,7 @@ from farthing.intercept import jobs
 from farthing.intercept.streams import Tee
 from farthing.intercept.taps import attach
 from farthing.intercept.whole import json_of, leaves_open, response_of
+from farthing.struck import was_struck
 from farthing.usage import Reading
 
 __all__ = ["observe"]
@@ -68,7 +70,7 @@ class Passing(Tee):
     def _end_of_json(self, *, whole: bool, error: BaseException | None) -> tuple[str, str]:
         if whole:
             return "complete", ""
-        return "unknown" if isinstance(error, Exception) else "aborted", ""
+        return "aborted" if error is None or was_struck(error) else "unknown", ""
 
 
 def _answer(body: Any, call: Call, request_id: str | None) -> Answer:
@@ -77,9 +79,8 @@ def _answer(body: Any, call: Call, request_id: str | None) -> Answer:
     reading = usage.read(body, flavour=flavour, provider=call.hold.reservation.provider)
     unread = body is None or (isinstance(body, (str, bytes)) and not route.texts)
     unread = unread or reading.status in wire.GOING_ON  # and nobody will learn how it ends
-    return Answer(
-        reading, lambda: usage.visible_in(flavour, body), request_id, "unknown" if unread else "complete"
-    )
+    outcome = "unknown" if unread else "complete"
+    return Answer(reading, partial(usage.visible_in, flavour, body), request_id, outcome)
 
 
 def _not_json(response: Any, kind: str, call: Call) -> Answer:

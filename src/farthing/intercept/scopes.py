@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable
 from contextvars import Token
@@ -15,7 +14,7 @@ from farthing.engine import Engine, receipt_of_row
 from farthing.errors import FarthingError
 from farthing.ledger.store import Bound, Totals
 from farthing.records import Receipt, Usage
-from farthing.settings import BudgetLike, Frame, Who, attach, current
+from farthing.settings import BudgetLike, Frame, Who, attach, current, put_back
 
 __all__ = ["Scope"]
 
@@ -76,8 +75,7 @@ class Scope:
     ) -> None:
         token, self._token = self._token, None
         if token is not None:
-            with contextlib.suppress(ValueError):  # left in another context, which never knew it
-                current.reset(token)
+            put_back(current, token)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -97,8 +95,7 @@ class Scope:
             try:
                 return fn(*args, **kwargs)
             finally:
-                with contextlib.suppress(ValueError):
-                    current.reset(token)
+                put_back(current, token)
 
         return bound
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import sys
 import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from farthing.engine import Engine, entry_of
+from farthing.engine import Engine, closes, entry_of, later
 from farthing.errors import LedgerError
 from farthing.intercept.sockets_told import Ended, Talk
 from farthing.ledger.store import Entry
@@ -153,7 +154,10 @@ def _closing(close: Callable[..., Any], books: _Books) -> Callable[..., Any]:
         try:
             return close(*args, **kwargs)
         finally:
-            books.close()
+            if closes(sys.exception()):  # perhaps by a collection
+                later(books.engine, books.close)
+            else:
+                books.close()
 
     return closed
 
@@ -164,8 +168,11 @@ def _aclosing(close: Callable[..., Any], books: _Books) -> Callable[..., Any]:
         try:
             result = await close(*args, **kwargs)
         except BaseException:  # cancelled, perhaps: nobody waits
-            books.engine.courier.post(books.close)
+            later(books.engine, books.close)
             raise
+        if closes(sys.exception()):
+            later(books.engine, books.close)
+            return result
         try:
             await books.engine.courier.bring(books.close, _ignore)
         except Exception:

@@ -10,11 +10,13 @@ import json
 import re
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from farthing import usage
-from farthing.engine import Call
+from farthing.engine import Call, later
 from farthing.intercept.events import EVENT_END, EVENT_ENDS, data_of, payload, split, whole_events
+from farthing.struck import pass_on, was_struck
 from farthing.usage import Reading
 
 __all__ = ["EVERY", "Tee"]
@@ -256,7 +258,8 @@ class Tee:
         """Whether what was kept can be read."""
         try:
             self.kept = [unpack(b"".join(self.kept))]
-        except Exception:  # the server's doing: what the body says nobody can know
+        except Exception as error:  # the server's doing: what the body says nobody can know
+            pass_on(error)
             return False
         return True
 
@@ -275,7 +278,7 @@ class Tee:
             outcome = "unknown"
         elif self._final or (whole and self._heard and not piecemeal):
             outcome = "complete"
-        elif whole or (isinstance(error, Exception) and not isinstance(error, GeneratorExit)):
+        elif whole or (error is not None and not was_struck(error)):
             outcome = "unknown"
         else:
             outcome = "aborted"
@@ -292,12 +295,17 @@ class Tee:
             self.reading = reading
             told = reading.usage is not None or reading.suspect
             return "complete", "" if told else usage.visible_in(self.flavour, body)
-        return "unknown" if whole or isinstance(error, Exception) else "aborted", ""
+        failed = error is not None and not was_struck(error)
+        return "unknown" if whole or failed else "aborted", ""
 
     def judged(self, content: bytes) -> tuple[str, str]:
         """The outcome of a stream that is here whole, and what was seen of it."""
         self.kept.append(content)
         return self._end_of_events(whole=True, error=None)
+
+    def settle_later(self, error: BaseException | None = None) -> None:
+        """Only queue the end of a stream whose reader is being closed, perhaps by a collection."""
+        later(self.call.engine, partial(self.end, whole=False, error=error))
 
     def settle(self, *, whole: bool, error: BaseException | None = None) -> None:
         """Book the end, in this thread. Nothing that goes wrong here reaches the reader of the stream."""
@@ -311,7 +319,7 @@ class Tee:
     async def asettle(self, *, whole: bool, error: BaseException | None = None) -> None:
         """The same from a coroutine. A cancelled task does not wait."""
         try:
-            hurry = error is not None and not isinstance(error, Exception)
+            hurry = error is not None and was_struck(error)
             want = self.end(whole=whole, error=error, hurry=hurry)
             if want is not None:
                 await self.call.engine.aperform(want)

@@ -14,6 +14,7 @@ from functools import lru_cache, partial
 from itertools import filterfalse, islice
 from typing import Any, TypeVar
 
+from farthing.engine import Driven, closes
 from farthing.intercept.streams import EVERY, Tee
 
 __all__ = ["attach"]
@@ -100,7 +101,7 @@ def _pieces(chunks: Iterable[bytes], tee: Tee) -> Iterator[bytes]:
 
 async def _apieces(chunks: AsyncIterable[bytes], tee: Tee) -> AsyncIterator[bytes]:
     """The same for a coroutine."""
-    keep, plain = tee.kept.append, tee.watcher() or tee.plain
+    keep, plain, driven = tee.kept.append, tee.watcher() or tee.plain, Driven()
     try:
         async for chunk in chunks:
             keep(chunk)
@@ -118,7 +119,10 @@ async def _apieces(chunks: AsyncIterable[bytes], tee: Tee) -> AsyncIterator[byte
     except GeneratorExit:
         raise  # closing the response settles
     except BaseException as error:
-        await tee.asettle(whole=False, error=error)
+        if closes(error) or (type(error) is RuntimeError and driven.elsewhere()):
+            tee.settle_later(error)
+        else:
+            await tee.asettle(whole=False, error=error)
         raise
     else:
         await tee.asettle(whole=True)
@@ -140,6 +144,7 @@ class _Tap:
         self._inner = inner
         self._tee = tee
         self._unpack = unpack
+        self._driven = Driven()
 
     def read_raw(self) -> bool:
         """Whether the reader who begins here is one of raw bytes, and not `iter_bytes`, which sees more."""
@@ -166,7 +171,10 @@ def _tapped(library: str) -> tuple[Any, Any]:
                 self._inner.close()
             finally:
                 if not _at_work(self._tee, "gi_running"):  # else the reader settles
-                    self._tee.settle(whole=False)
+                    if closes(sys.exception()):
+                        self._tee.settle_later()
+                    else:
+                        self._tee.settle(whole=False)
 
     class TappedAsync(_Tap, module.AsyncByteStream):  # type: ignore[name-defined,misc]
         def __aiter__(self) -> AsyncIterator[bytes]:
@@ -182,7 +190,10 @@ def _tapped(library: str) -> tuple[Any, Any]:
                 raise
             finally:
                 if not _at_work(self._tee, "ag_running"):
-                    await self._tee.asettle(whole=False, error=error)
+                    if self._driven.elsewhere() and (error is not None or closes(sys.exception())):
+                        self._tee.settle_later(error)
+                    else:
+                        await self._tee.asettle(whole=False, error=error)
 
     return TappedSync, TappedAsync
 

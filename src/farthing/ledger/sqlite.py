@@ -41,6 +41,7 @@ from farthing.ledger.writing.faults import sure
 from farthing.ledger.writing.group import Group, concerns_all, needs_full
 from farthing.ledger.writing.writer import Operation, Writer
 from farthing.records import Budget
+from farthing.struck import pass_on, was_struck
 
 __all__ = ["SqliteLedger"]
 
@@ -78,11 +79,9 @@ class SqliteLedger(Group, Jobs, Prices, Corrections, TakingIn, Upkeep):
     def reserve(self, wanted: Reservation) -> Grant | Short | Stale:
         try:
             return self._write(self._reserve, wanted, full=needs_full(wanted))
-        except Exception:
-            raise
-        except BaseException:
-            # Struck by a signal handler, perhaps after the commit: whoever asked will never know of it.
-            self._orphans.append(wanted.id)
+        except BaseException as error:
+            if was_struck(error):  # perhaps after the commit: whoever asked will never know of it
+                self._orphans.append(wanted.id)
             raise
 
     def settle(self, grant: Grant, end: Settlement, *, void: bool = False) -> bool:
@@ -110,6 +109,7 @@ class SqliteLedger(Group, Jobs, Prices, Corrections, TakingIn, Upkeep):
             try:
                 answers += self._write(self._record_batch, batch, full=True)
             except (LedgerError, ValueError) as error:
+                pass_on(error)
                 if concerns_all(error):
                     raise
                 answers += [self._record_alone(entry) for entry in batch]
@@ -119,6 +119,7 @@ class SqliteLedger(Group, Jobs, Prices, Corrections, TakingIn, Upkeep):
         try:
             return self.record(entry)
         except (FarthingError, ValueError) as error:
+            pass_on(error)
             return error
 
     def refused(self, *, day_ns: int, account: str, model: str, budget: str, reason: str) -> None:

@@ -236,6 +236,8 @@ class Asking:
             LookupError: if there is no receipt for it, or its stream has not ended, and no default is given.
         """
         call = self._engine.receipts.find(response)
+        if call is not None and call.settlement is None:  # it may have been left, and not be booked yet
+            self._engine.sweep()
         if call is None and not self._engine.enabled:
             return Receipt(id="", account=self._engine.who.account or "default", cost_source="unpriced")
         if call is not None and (default is MISSING or call.settlement is not None):

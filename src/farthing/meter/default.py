@@ -24,7 +24,7 @@ from farthing.meter.meter import Meter
 from farthing.meter.runs import Run, join
 from farthing.meter.surfaces import NOBODY, Guess, Tracked, instrumented, scoped, tracked, unwrap, wrapped
 from farthing.records import Receipt
-from farthing.settings import BudgetLike
+from farthing.settings import BudgetLike, put_back
 
 __all__ = [
     "acan_afford",
@@ -135,7 +135,7 @@ def using(meter: Meter) -> Iterator[Meter]:
     try:
         yield meter
     finally:
-        _override.reset(token)
+        put_back(_override, token)
 
 
 def _find() -> Engine:

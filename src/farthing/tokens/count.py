@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from farthing.struck import pass_on
 from farthing.tokens.chat import add_messages, add_options, add_prime
 from farthing.tokens.families import family_of
 from farthing.tokens.items import add_items, add_message
@@ -86,7 +87,8 @@ def count_messages(
         for value in beside or ():
             tally.beside(value)
         return tally.total()
-    except Exception:  # noqa: BLE001  a shape nobody foresaw is guessed, never refused
+    except Exception as error:  # noqa: BLE001  a shape nobody foresaw is guessed, never refused
+        pass_on(error)
         return as_weight([messages, declared, response_format, dict(more), beside])
 
 
@@ -131,7 +133,8 @@ def count_input(
         for value in beside or ():
             tally.beside(value)
         return tally.total(least=_OF_ANSWERS if reasons and tally.answered else 0)
-    except Exception:  # noqa: BLE001  as above
+    except Exception as error:  # noqa: BLE001  as above
+        pass_on(error)
         return as_weight([input, instructions, tools, text, beside])
 
 
@@ -141,7 +144,8 @@ def count_texts(input: object, model: str) -> Count:  # noqa: A002  the name of 
         tally = Tally(model)
         _add_texts(tally, input)
         return tally.total(margin=4)
-    except Exception:  # noqa: BLE001  as above
+    except Exception as error:  # noqa: BLE001  as above
+        pass_on(error)
         return as_weight(input)
 
 

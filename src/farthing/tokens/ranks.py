@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from farthing.log import say_once
+from farthing.struck import pass_on
 
 if TYPE_CHECKING:
     import tiktoken
@@ -120,6 +121,7 @@ def _load(name: str, vocabulary: Vocabulary) -> tiktoken.Encoding | None:
                 )
         reason = "no rank file with the right hash was found"
     except Exception as error:  # noqa: BLE001  an estimate never breaks a call
+        pass_on(error)
         reason = f"{type(error).__name__}: {error}"
     say_once(
         ("tokens", name),

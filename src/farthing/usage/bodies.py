@@ -10,6 +10,7 @@ from typing import Any
 
 from farthing.errors import InvalidUsage
 from farthing.records import Usage
+from farthing.struck import pass_on
 from farthing.usage.counts import Absurd, Found, collect, parts_of, settle, stated, units_of
 from farthing.usage.flavours import FLAVOURS, row_of
 from farthing.usage.flavours.row import Row
@@ -150,7 +151,8 @@ def _dumped(body: object) -> Mapping[str, Any] | None:
         return None
     try:
         dumped = dump()
-    except Exception:  # noqa: BLE001 - whatever a foreign object does, an answer that was paid for is returned
+    except Exception as error:  # noqa: BLE001 - whatever it does, an answer that was paid for is returned
+        pass_on(error)
         return None
     return dumped if isinstance(dumped, Mapping) else None
 

@@ -20,10 +20,11 @@ _DENIED_ERRNO = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def translated(error: BaseException, where: str) -> BaseException:
-    """The error to raise instead of `error`; itself if it is none of SQLite's or the system's. One that
-    a signal handler raised is raised on at once.
+    """The error to raise instead of `error`; itself if it is none of SQLite's or the system's. One of
+    the system's kinds that a signal handler raised is none of its errors: it is raised on at once.
     """
-    pass_on(error)
+    if isinstance(error, (OSError, OverflowError, UnicodeError)):
+        pass_on(error)
     if isinstance(error, sqlite3.Error):
         return _of_sqlite(error, where)
     if isinstance(error, OSError):

@@ -19,6 +19,7 @@ from farthing.ledger.writing.batch import Apart, Batch
 from farthing.ledger.writing.faults import translated
 from farthing.ledger.writing.lock import Busy
 from farthing.ledger.writing.writer import Writer
+from farthing.struck import pass_on, was_struck
 
 __all__ = ["Group", "concerns_all", "needs_full"]
 
@@ -86,11 +87,11 @@ class Group:
             return [self._one_at_once(writes[0])] if len(writes) == 1 else self._all_at_once(writes)
         except Busy:
             return None
-        except Exception as error:  # noqa: BLE001  it is the answer
+        except BaseException as error:
+            if was_struck(error):
+                self._orphans.extend(write.id for write in writes if isinstance(write, Reservation))
+                raise
             return [error] * len(writes)
-        except BaseException:
-            self._orphans.extend(write.id for write in writes if isinstance(write, Reservation))
-            raise
 
     def _is_known(self, write: _Write) -> bool:
         """Whether its windows are remembered: one that is made may have to be summed from many rows."""
@@ -116,6 +117,7 @@ class Group:
         except Busy:
             raise
         except Exception as error:  # noqa: BLE001  of one, which is found, or of all
+            pass_on(error)
             if concerns_all(error):
                 return [error] * len(arguments)
             try:
@@ -123,6 +125,7 @@ class Group:
             except Busy:
                 raise
             except Exception as error:  # noqa: BLE001  it is the answer
+                pass_on(error)
                 return [error] * len(arguments)
         for argument, answer in zip(arguments, answers, strict=True):
             if not isinstance(argument, Reservation) and not isinstance(answer, BaseException):
@@ -219,6 +222,7 @@ class Group:
                 stands = _stands(answer)
                 answers.append(answer)
             except Exception as error:
+                pass_on(error)
                 known = translated(error, self.where)
                 if concerns_all(known) or not conn.in_transaction:
                     raise

@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol, TypeVar
 from farthing.errors import LedgerError, LedgerLocked
 from farthing.ledger.writing.connection import Connections
 from farthing.ledger.writing.lock import Busy, FileLock
+from farthing.struck import pass_on
 
 __all__ = ["Operation", "Work", "Writer"]
 
@@ -131,13 +132,13 @@ class Writer:
             Busy: if it would have to be waited for, or others wait already; nothing was written.
         """
         connections = self._connections
-        if self._queueing or connections.mutex.locked():
+        if self._queueing:
             raise Busy
         try:
             return connections.write(operation, argument, full=full, at_once=True)
         except LedgerLocked as error:
             raise Busy from error
-        except Exception:
+        except Busy:
             raise
         except BaseException:
             connections.give_back()
@@ -200,7 +201,8 @@ class Writer:
                     self._thread = threading.Thread(target=self._run, name="farthing-writer", daemon=True)
                     self._thread.start()
                     return
-            except RuntimeError:  # no more threads here
+            except RuntimeError as error:  # no more threads here
+                pass_on(error)
                 self._thread = None
             self._drain()  # whoever asks does what is queued
 
