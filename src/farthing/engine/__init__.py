@@ -3,7 +3,7 @@
 from farthing.engine.aside import aside, at_length, count_aside
 from farthing.engine.book import Hold, Made, ahold, entry_of, hold, reading_of
 from farthing.engine.call import Call
-from farthing.engine.closed import Driven, closes, later
+from farthing.engine.closed import Driven, closes, later, promptly, soon
 from farthing.engine.core import Engine
 from farthing.engine.drivers import adrive, drive
 from farthing.engine.jobs import Park, call_of, late
@@ -37,6 +37,8 @@ __all__ = [
     "later",
     "life",
     "may_be_lost",
+    "promptly",
     "reading_of",
     "receipt_of_row",
+    "soon",
 ]

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from farthing import usage
 from farthing.engine.call import Call, Settle
-from farthing.engine.closed import closes, later
+from farthing.engine.closed import closes, later, soon
 from farthing.engine.core import Engine
 from farthing.engine.drivers import adrive, drive
 from farthing.engine.ends import outcome_of
@@ -227,7 +227,7 @@ class Hold:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None and closes(error):
-            later(self._engine, partial(self._fail, error))
+            soon(self._engine, partial(self._fail, error))
         elif error is not None:
             self.fail(error)
 

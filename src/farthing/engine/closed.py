@@ -13,13 +13,14 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from farthing.engine.grouped import at_once, can_be_grouped
 from farthing.errors import LedgerLocked
 from farthing.loops import task_here
 
 if TYPE_CHECKING:
     from farthing.engine.core import Engine
 
-__all__ = ["Driven", "closes", "is_below", "later", "refuse_below"]
+__all__ = ["Driven", "closes", "is_below", "later", "promptly", "refuse_below", "soon"]
 
 
 class Driven:
@@ -76,3 +77,23 @@ def later(engine: Engine, end: Callable[[], Any]) -> None:
         engine.courier.post(lambda: engine.book_left(end))
     else:
         engine.leave(end)
+
+
+def soon(engine: Engine, end: Callable[[], Any]) -> None:
+    """The same for what is closed in a thread, mostly by who read it: the row is there when `close` returns,
+    unless that thread must not wait."""
+    if is_below(engine):
+        later(engine, end)
+    else:
+        engine.book_left(end)
+
+
+def promptly(engine: Engine, end: Callable[[], Any]) -> None:
+    """The same in a loop, for what another task closes than began it: nobody may wait there, so what cannot
+    be written at once is queued."""
+    if is_below(engine):
+        later(engine, end)
+        return
+    want = end()
+    if want is not None and not (can_be_grouped(want) and at_once(engine, [want]) is not None):
+        later(engine, lambda: want)

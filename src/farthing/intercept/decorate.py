@@ -25,6 +25,7 @@ from farthing.engine import (
     hold,
     later,
     reading_of,
+    soon,
 )
 from farthing.errors import FarthingError
 from farthing.guard import Again
@@ -199,7 +200,7 @@ class _Around:
                 finally:
                     _reset(token)
                     if entry is not None:
-                        self._abandon(entry, left, last)
+                        later(entry.engine, self._abandoned(entry, left, last))
                 raise
             except BaseException as error:
                 value, step = error, inner.athrow
@@ -272,14 +273,13 @@ class _Around:
             inner.close()
         finally:
             _reset(token)
-            self._abandon(entry, left, last)
+            soon(entry.engine, self._abandoned(entry, left, last))
 
-    def _abandon(self, entry: _Entry, left: BaseException, last: Any) -> None:
-        """It is closed, perhaps by a collection."""
+    def _abandoned(self, entry: _Entry, left: BaseException, last: Any) -> Callable[[], None]:
+        """What is to be done for one that is closed, perhaps by a collection."""
         if entry.hold is not None:
-            later(entry.engine, functools.partial(self._fail, entry, left))
-        else:
-            later(entry.engine, functools.partial(self._book, entry, None, last))
+            return functools.partial(self._fail, entry, left)
+        return functools.partial(self._book, entry, None, last)
 
     async def _afail(self, entry: _Entry, error: BaseException, driven: Driven) -> None:
         """`_fail` without blocking the loop. What is cancelled does not wait."""

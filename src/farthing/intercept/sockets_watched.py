@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from farthing.engine import Engine, closes, entry_of, later
+from farthing.engine import Engine, closes, entry_of, later, soon
 from farthing.errors import LedgerError
 from farthing.intercept.sockets_told import Ended, Talk
 from farthing.ledger.store import Entry
@@ -154,10 +154,7 @@ def _closing(close: Callable[..., Any], books: _Books) -> Callable[..., Any]:
         try:
             return close(*args, **kwargs)
         finally:
-            if closes(sys.exception()):  # perhaps by a collection
-                later(books.engine, books.close)
-            else:
-                books.close()
+            soon(books.engine, books.close)
 
     return closed
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from farthing import usage
-from farthing.engine import Call, later
+from farthing.engine import Call, promptly
 from farthing.intercept.events import EVENT_END, EVENT_ENDS, data_of, payload, split, whole_events
 from farthing.struck import pass_on, was_struck
 from farthing.usage import Reading
@@ -304,8 +304,8 @@ class Tee:
         return self._end_of_events(whole=True, error=None)
 
     def settle_later(self, error: BaseException | None = None) -> None:
-        """Only queue the end of a stream whose reader is being closed, perhaps by a collection."""
-        later(self.call.engine, partial(self.end, whole=False, error=error))
+        """Book the end of a stream whose reader is being closed, perhaps by a collection: nobody waits."""
+        promptly(self.call.engine, partial(self.end, whole=False, error=error))
 
     def settle(self, *, whole: bool, error: BaseException | None = None) -> None:
         """Book the end, in this thread. Nothing that goes wrong here reaches the reader of the stream."""

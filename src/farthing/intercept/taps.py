@@ -14,7 +14,7 @@ from functools import lru_cache, partial
 from itertools import filterfalse, islice
 from typing import Any, TypeVar
 
-from farthing.engine import Driven, closes
+from farthing.engine import Driven, closes, soon
 from farthing.intercept.streams import EVERY, Tee
 
 __all__ = ["attach"]
@@ -171,10 +171,7 @@ def _tapped(library: str) -> tuple[Any, Any]:
                 self._inner.close()
             finally:
                 if not _at_work(self._tee, "gi_running"):  # else the reader settles
-                    if closes(sys.exception()):
-                        self._tee.settle_later()
-                    else:
-                        self._tee.settle(whole=False)
+                    soon(self._tee.call.engine, partial(self._tee.settle, whole=False))
 
     class TappedAsync(_Tap, module.AsyncByteStream):  # type: ignore[name-defined,misc]
         def __aiter__(self) -> AsyncIterator[bytes]:
