@@ -3,7 +3,7 @@
 Mostly by a garbage collection, of a task that was dropped with its loop: on any thread, between any two
 instructions, under any lock, also on the thread that others wait for. Python throws GeneratorExit into it
 then; what awaits, or waits, is lost ("coroutine ignored GeneratorExit", or a thread that waits for itself).
-So nothing is done there but to put into a queue what is to be booked.
+So nothing is waited for there: what cannot be booked at once is put into a queue.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from farthing.catalog import UserPrice
+from farthing.ledger.calls import sql
 from farthing.ledger.calls.codes import clean
 from farthing.log import say_once
 
@@ -22,8 +23,6 @@ _T = TypeVar("_T")
 _ALL: Final = "SELECT name, json FROM user_price ORDER BY written, name"
 _PUT: Final = """INSERT INTO user_price (name, json, written) VALUES (?, ?, ?)
 ON CONFLICT (name) DO UPDATE SET json = excluded.json, written = excluded.written"""
-_CHANGED: Final = "UPDATE meta SET number = number + 1 WHERE key = 'budget_epoch'"
-"""Other processes compare it at each reserve, and read anew what stands."""
 
 
 class _Writes(Protocol):
@@ -65,12 +64,12 @@ def read(conn: sqlite3.Connection) -> tuple[UserPrice, ...]:
 def _put(conn: sqlite3.Connection, price: UserPrice, now: int) -> bool:
     text = json.dumps(price.to_dict(), sort_keys=True, separators=(",", ":"))
     conn.execute(_PUT, (clean(price.key), clean(text), now))
-    conn.execute(_CHANGED)
+    conn.execute(sql.RAISE_EPOCH)
     return True
 
 
 def _remove(conn: sqlite3.Connection, key: str) -> bool:
     if not conn.execute("DELETE FROM user_price WHERE name = ?", (clean(key),)).rowcount:
         return False
-    conn.execute(_CHANGED)
+    conn.execute(sql.RAISE_EPOCH)
     return True
