@@ -172,10 +172,16 @@ def test_a_ledger_on_a_server_shows_no_password():
 
 
 @pytest.mark.parametrize("words", [["import", "-"], ["estimate", "-", "--model", "gpt-4o"]])
-def test_a_closed_standard_input_is_wrong_usage(words, ledger_path, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(click.UsageError, match="standard input is closed"):
-        app.commands[words[0]].main([*words[1:], "--ledger", str(ledger_path)], standalone_mode=False)
+def test_a_closed_standard_input_is_wrong_usage(words, ledger_path):
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *COMMAND, *words, "--ledger", str(ledger_path)],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"standard input is closed (see `farthing {words[0]} --help`)" in done.stderr.replace("\n", " ")
     assert list(ledger_path.parent.iterdir()) == []
 
 
