@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import threading
 
 import pytest
 from openai import AsyncOpenAI, OpenAI
@@ -78,8 +79,7 @@ def test_a_stream_that_is_never_read_is_settled_when_it_is_collected(kit):
 
 @pytest.mark.one_colour("an asynchronous generator is closed by its loop, whenever that runs")
 def test_reports_book_what_was_collected_before_they_read(meter, provider):
-
-    meter.engine._keep = lambda: None  # no thread that could be faster
+    meter.engine._keeper = threading.Thread()  # which is never started: nobody is faster
     with OpenAI(base_url=provider.base_url, api_key="k") as client, meter.scope() as run:
         stream = meter.wrap(client).chat.completions.create(**STREAM)
         del stream
@@ -174,9 +174,7 @@ def test_a_task_that_is_cancelled_before_its_answer_may_have_cost_its_hold(provi
 
 @pytest.mark.one_colour("collections run on whichever thread holds the ledger; coroutines never do")
 def test_a_stream_that_is_collected_while_its_thread_writes_the_ledger_is_booked_afterwards(provider, meter):
-
-    meter.engine._keep = lambda: None  # no thread that could be faster
-    meter.engine._keep = lambda: None  # no thread that could be faster
+    meter.engine._keeper = threading.Thread()  # which is never started: nobody is faster
     with OpenAI(base_url=provider.base_url, api_key="k", max_retries=0) as client:
         meter.wrap(client)
         provider.script(Reply(piecewise=True, pause_after=1))

@@ -7,6 +7,7 @@ import contextvars
 import functools
 import gc
 import inspect
+import threading
 from decimal import Decimal
 
 import pytest
@@ -338,7 +339,7 @@ def test_a_generator_that_is_collected_while_its_thread_writes_the_ledger_is_boo
     kit_sync, estimate
 ):
     kit = kit_sync
-    kit.meter.engine._keep = lambda: None  # no thread that could be faster
+    kit.meter.engine._keeper = threading.Thread()  # which is never started: nobody is faster
     client = kit.client()
 
     @kit.meter.track_usage(estimate=estimate)
