@@ -123,7 +123,7 @@ def test_a_call_made_while_a_window_goes_is_not_without_one(
     assert (ledger.check() == []) is guarded
     assert keys(ledger) == ({"old": USD} if guarded else {})
     if not guarded:
-        ledger._connections._conn.execute("UPDATE call SET budget_window = NULL")
+        ledger._connections._conn.execute("UPDATE call SET windows = NULL")
 
 
 @pytest.mark.parametrize("hold", [USD, 0])

@@ -197,9 +197,10 @@ def _close(conn: sqlite3.Connection, number: int, now: int) -> None:
     ).fetchall()
     for window in later:
         conn.execute(
-            "UPDATE call SET budget_window = NULL WHERE seq >= ? AND budget_window = ?",
+            "UPDATE call SET windows = NULL WHERE seq >= ? AND windows = ?",
             (key_at(now), *window),
         )
+        conn.execute("DELETE FROM set_line WHERE budget_window = ?", window)
         conn.execute("DELETE FROM more_line WHERE budget_window = ?", window)
         conn.execute("DELETE FROM pruned_window WHERE budget_window = ?", window)
         conn.execute("DELETE FROM budget_window WHERE id = ?", window)

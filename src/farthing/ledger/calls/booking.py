@@ -98,7 +98,7 @@ def as_pending(
         want.expected,
         held,
         names.price(conn, want.rates),
-        windows[0] if len(windows) == 1 else None,
+        names.windows(conn, windows),
         None if fallback is None else name(conn, MODEL, fallback),
         want.transaction_id and clean(want.transaction_id),
         digest,
@@ -140,8 +140,6 @@ def insert(
         inserted = conn.execute(statement, (seq, *values)).rowcount
     if not inserted:
         return None
-    if len(windows) > 1:
-        conn.executemany(sql.INSERT_LINE, [(seq, window) for window in windows])
     if want.topped is not None:
         topped.add(conn, seq, want.topped)
     return seq
@@ -205,9 +203,11 @@ def book(conn: sqlite3.Connection, names: Names, grant: Grant, end: Settlement, 
     if conn.execute(sql.BOOK, (*ending, grant.call, want.id, want.epoch)).rowcount == 0:
         return False
     counted, cost = end.counted, end.cost
-    for window, expected in grant.lines:
-        amount = cost if expected and cost is not None else counted
-        conn.execute(sql.BOOK_WINDOW, (grant.held, amount, cost or 0, window))
+    lines = [
+        (grant.held, cost if expected and cost is not None else counted, cost or 0, window)
+        for window, expected in grant.lines
+    ]
+    conn.executemany(sql.BOOK_WINDOW, lines)
     return True
 
 
@@ -367,7 +367,7 @@ def record(
         return want.id, False
     # Windows first: one that is made now is seeded from the rows that are there, without this one.
     places = dict.fromkeys(windows.find(conn, bound, want.started_ns).id for bound in want.bounds)
-    seq = insert(conn, names, want, 0, keys=keys, owner=None, windows=list(places), digest=entry.digest)
+    seq = insert(conn, names, want, 0, keys=keys, owner=None, windows=sorted(places), digest=entry.digest)
     assert seq is not None  # noqa: S101  nothing keeps it from being inserted
     old = conn.execute(_STANDS, (seq, want.id)).fetchone()
     _rebook(conn, seq, old, as_ended(conn, names, want, end, POSTED))

@@ -1,4 +1,4 @@
-"""Ids of names, tag sets and rates: looked up once, then remembered.
+"""Ids of names, tag sets, rates and sets of windows: looked up once, then remembered.
 
 What was inserted in a transaction that is rolled back is forgotten again.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from farthing.ledger.calls.codes import clean, rates_to_json, tags_to_json
@@ -32,6 +32,7 @@ class Names:
         """What is remembered of accounts, providers, models and tiers; ids are never 0."""
         self._tagsets: dict[frozenset[tuple[str, str]], int] = {}
         self._prices: dict[int, tuple[Rates, int]] = {}
+        self._window_sets: dict[tuple[int, ...], int] = {}
         self._fresh: list[tuple[dict[Any, Any], Any]] = []
 
     def keep(self) -> None:
@@ -104,6 +105,25 @@ class Names:
         )
         self._remember(self._prices, id(rates), (rates, found))
         return found
+
+    def windows(self, conn: sqlite3.Connection, windows: Sequence[int]) -> int | None:
+        """What the row of a call says of its windows (in ascending order): the id of the one, or minus the id
+        of the set of several; None for none."""
+        if len(windows) < 2:
+            return windows[0] if windows else None
+        key = tuple(windows)
+        known = self._window_sets.get(key)
+        if known is not None:
+            return known
+        text = ",".join(map(str, key))
+        row = conn.execute("SELECT id FROM window_set WHERE windows = ?", (text,)).fetchone()
+        if row is None:
+            found = _inserted(conn, "INSERT INTO window_set (windows) VALUES (?)", (text,))
+            conn.executemany("INSERT INTO set_line VALUES (?, ?)", [(found, window) for window in key])
+        else:
+            found = row[0]
+        self._remember(self._window_sets, key, -found)
+        return -found
 
 
 def _inserted(conn: sqlite3.Connection, statement: str, values: tuple[object, ...]) -> int:

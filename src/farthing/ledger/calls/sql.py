@@ -13,7 +13,6 @@ __all__ = [
     "HOLD",
     "HOLD_GUARDED",
     "INSERT_CALL",
-    "INSERT_LINE",
     "RAISE_EPOCH",
     "REBOOK",
     "RESERVE_CALL",
@@ -43,7 +42,7 @@ WINDOW_LEFT: Final = "SELECT spent, held, ends FROM budget_window WHERE id = ?"
 WINDOW_MONEY: Final = "SELECT spent, held, ends, limit_nano FROM budget_window WHERE id = ?"
 
 _CALL: Final = """INSERT INTO call (seq, owner, id, state, account, context, tags, run, provider, requested,
-  asked, model, operation, tier, attempts, input, expected, held, price, budget_window, fallback_from,
+  asked, model, operation, tier, attempts, input, expected, held, price, windows, fallback_from,
   transaction_id, digest, flags, counted_input)"""
 
 _VALUES: Final = """?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?11, ?12, 1, ?13, ?14, ?15, ?16, ?17,
@@ -55,8 +54,6 @@ RESERVE_CALL: Final = f"""{_CALL} SELECT {_VALUES}
 WHERE EXISTS (SELECT 1 FROM owner WHERE id = ?2 AND ?1 BETWEEN first_seq AND last_seq)
   AND ({EPOCH}) = ?23"""  # noqa: S608  constant names
 """No row if the budgets have changed, or if the owner would not know its open call by the key."""
-
-INSERT_LINE: Final = "INSERT INTO more_line (call, budget_window) VALUES (?, ?)"
 
 _ENDING: Final = """outcome = ?, recorded = ?, duration = ?, provider = ?, model = ?, tier = ?,
   attempts = ?, input = ?, cached = ?, cache_write = ?, output = ?, reasoning = ?, usage_source = ?,

@@ -29,7 +29,8 @@ WHERE w.spent <> coalesce(t.spent, 0) + coalesce(p.spent, 0) OR w.held <> coales
   OR w.cost <> coalesce(t.cost, 0) + coalesce(p.cost, 0)"""
 
 _LINES: Final = """SELECT l.call, l.budget_window FROM line AS l LEFT JOIN call AS c ON c.seq = l.call
-LEFT JOIN budget_window AS w ON w.id = l.budget_window WHERE c.seq IS NULL OR w.id IS NULL"""
+LEFT JOIN budget_window AS w ON w.id = l.budget_window WHERE c.seq IS NULL OR w.id IS NULL
+UNION ALL SELECT seq, windows FROM call WHERE windows < 0 AND -windows NOT IN (SELECT id FROM window_set)"""
 
 _OVERLAPS: Final = """SELECT b.name, a.key FROM budget_window AS a
 JOIN budget_window AS o ON o.budget = a.budget AND o.key = a.key AND o.id <> a.id
@@ -134,6 +135,8 @@ def check(conn: sqlite3.Connection) -> list[str]:
 
 
 _TABLES: Final = (
+    "window_set",
+    "set_line",
     "more_line",
     "budget",
     "budget_window",

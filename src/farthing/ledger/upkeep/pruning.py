@@ -45,12 +45,8 @@ WHERE seq > ?1 AND seq <= ?2 AND state <> 0 AND transaction_id IS NOT NULL"""
 _WINDOWS: Final = """INSERT INTO pruned_window (budget_window, spent, cost, last)
 SELECT w.id, sum(CASE WHEN w.expected THEN coalesce(c.cost, c.counted) ELSE c.counted END),
   sum(coalesce(c.cost, 0)), max(c.seq)
-FROM (SELECT seq AS call, budget_window FROM call
-    WHERE seq > ?1 AND seq <= ?2 AND state <> 0 AND budget_window IS NOT NULL
-  UNION ALL SELECT m.call, m.budget_window FROM more_line AS m JOIN call AS o ON o.seq = m.call
-    WHERE m.call > ?1 AND m.call <= ?2 AND o.state <> 0) AS l
-  JOIN call AS c ON c.seq = l.call JOIN budget_window AS w ON w.id = l.budget_window
-WHERE true GROUP BY w.id
+FROM line AS l JOIN call AS c ON c.seq = l.call JOIN budget_window AS w ON w.id = l.budget_window
+WHERE l.call > ?1 AND l.call <= ?2 AND c.state <> 0 GROUP BY w.id
 ON CONFLICT (budget_window) DO UPDATE SET spent = spent + excluded.spent, cost = cost + excluded.cost,
   last = max(last, excluded.last)"""
 

@@ -8,8 +8,9 @@ it is due on one channel, NULL once it has gone out (see `outbox`).
 There is no CHECK on spent + held against a limit: a bill above its hold is the truth, and a limit may be
 lowered below what is spent; the guard is the WHERE of the reserve.
 
-A commit costs by the pages that it touches, so what is written together lies together: the window of a call
-that has one stands in its row (`more_line` has those of calls with several), and the amount of a line is
+A commit costs by the pages that it touches, so what is written together lies together: the row of a call
+says which `windows` it is charged to, the id of one or minus the id of the `window_set` of several (whose
+members are in `set_line`; `more_line` has those that were made for it later), and the amount of a line is
 what the row says (held, then counted or cost). Both rollups are rows of `day_sum` (by model those of account
 0, by account those of operation, provider and model 0), to which calls are added many at a time (see
 `summing`). The views `line`, `day_model` and `day_account` show them as what they are. And no index is
@@ -89,7 +90,7 @@ TABLES: Final[tuple[str, ...]] = (
   held INTEGER NOT NULL CHECK (held >= 0),
   cost_source INTEGER,
   price INTEGER,
-  budget_window INTEGER,
+  windows INTEGER,
   overrun INTEGER,
   capped_at INTEGER,
   fallback_from INTEGER,
@@ -150,6 +151,11 @@ TABLES: Final[tuple[str, ...]] = (
   tries INTEGER NOT NULL,
   PRIMARY KEY (alert, channel)) STRICT, WITHOUT ROWID""",
     "CREATE INDEX delivery_due ON delivery (channel, due) WHERE due IS NOT NULL",
+    "CREATE TABLE window_set (id INTEGER PRIMARY KEY, windows TEXT NOT NULL UNIQUE) STRICT",
+    """CREATE TABLE set_line (
+  window_set INTEGER NOT NULL REFERENCES window_set (id) ON DELETE CASCADE,
+  budget_window INTEGER NOT NULL,
+  PRIMARY KEY (window_set, budget_window)) STRICT, WITHOUT ROWID""",
     """CREATE TABLE more_line (
   call INTEGER NOT NULL,
   budget_window INTEGER NOT NULL,
@@ -260,7 +266,8 @@ FROM call WHERE seq >= ({SUMMED}) AND state <> 0"""  # noqa: S608  constant name
 VIEWS: Final[tuple[tuple[str, str], ...]] = (
     (
         "line",
-        """SELECT seq AS call, budget_window FROM call WHERE budget_window IS NOT NULL
+        """SELECT seq AS call, windows AS budget_window FROM call WHERE windows > 0
+UNION ALL SELECT c.seq, s.budget_window FROM call AS c JOIN set_line AS s ON s.window_set = -c.windows
 UNION ALL SELECT call, budget_window FROM more_line""",
     ),
     (

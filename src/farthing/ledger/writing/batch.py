@@ -56,13 +56,12 @@ class Batch:
         first, last: the keys that calls of the owner may have.
     """
 
-    __slots__ = ("_begun", "_conn", "_ended", "_lines", "_windows", "epoch", "first", "last", "summed")
+    __slots__ = ("_begun", "_conn", "_ended", "_windows", "epoch", "first", "last", "summed")
 
     def __init__(self, conn: sqlite3.Connection, owner: int | None) -> None:
         self._conn = conn
         self._windows: dict[int, Money] = {}
         self._begun: list[tuple[Any, ...]] = []
-        self._lines: list[tuple[int, int]] = []
         self._ended: list[tuple[Any, ...]] = []
         self.epoch: int = 0
         self.summed: int = 0
@@ -99,8 +98,6 @@ class Batch:
     def begin(self, row: tuple[Any, ...], held: int, taken: Sequence[tuple[Place, Bound]]) -> None:
         """A call, as the values of `sql.INSERT_CALL`, that takes what `hold` answered."""
         self._begun.append(row)
-        if len(taken) > 1:
-            self._lines += [(row[0], place.id) for place, _ in taken]
         if held:
             for place, bound in taken:
                 money = self._windows[place.id]
@@ -130,7 +127,7 @@ class Batch:
             Apart: if a call that ends is pending no more.
         """
         conn = self._conn
-        ended, begun, lines = self._ended, self._begun, self._lines
+        ended, begun = self._ended, self._begun
         if ended:
             if conn.executemany(sql.BOOK, ended).rowcount != len(ended):
                 raise Apart
@@ -138,9 +135,6 @@ class Batch:
         if begun:
             conn.executemany(sql.INSERT_CALL, begun)
             begun.clear()
-        if lines:
-            conn.executemany(sql.INSERT_LINE, lines)
-            lines.clear()
         for window, money in self._windows.items():
             if money.limit != money.limit_before:
                 conn.execute(sql.SET_LIMIT, (money.limit, window))
