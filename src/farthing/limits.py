@@ -17,7 +17,16 @@ from typing import Final
 
 from farthing.records import Budget
 
-__all__ = ["Window", "key_of", "matches", "resets_at", "resets_at_ns", "retry_after", "window_at"]
+__all__ = [
+    "Window",
+    "alert_amount",
+    "key_of",
+    "matches",
+    "resets_at",
+    "resets_at_ns",
+    "retry_after",
+    "window_at",
+]
 
 _SECOND: Final = 10**9
 _HOUR: Final = 3600 * _SECOND
@@ -26,6 +35,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_ORDINAL: Final = _EPOCH.toordinal()
 _LAST_DATE: Final = date(9998, 12, 31).toordinal()
 _MIN, _MAX = -(2**63), 2**63 - 1  # what a database column holds
+_MILLION: Final = 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,3 +208,8 @@ def _midnight(timezone: str, day: int) -> int:
     local = datetime.fromordinal(ordinal).replace(tzinfo=ZoneInfo(timezone))
     offset = local.utcoffset() or timedelta(0)
     return day * _DAY - (offset.days * 86400 + offset.seconds) * _SECOND
+
+
+def alert_amount(limit_nano: int, share: float) -> int:
+    """What is spent, in nano-dollars, when a share of the limit (to a millionth) is reached; at least one."""
+    return max(-(-limit_nano * round(share * _MILLION) // _MILLION), 1)

@@ -230,6 +230,51 @@ def test_a_reserve_that_is_committed_after_its_caller_has_gone_is_voided(
     ledger.close()
 
 
+@pytest.mark.parametrize("guarded", [True, False], ids=["", "control"])
+def test_a_record_that_has_been_begun_is_waited_for(
+    path: Path, guarded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing takes it back. Whom the control tells that it failed does it once more."""
+    ledger = opened(path, timeout=0.2)
+    record, give_up, late = SqliteLedger._record, writer.Writer._gave_up, threading.Event()
+
+    def slow(self: SqliteLedger, conn: sqlite3.Connection, one: Any) -> Any:
+        assert late.wait(PATIENCE)
+        return record(self, conn, one)
+
+    def seen(self: writer.Writer, slot: Any) -> bool:
+        if guarded:
+            late.set()
+        return give_up(self, slot)
+
+    monkeypatch.setattr(SqliteLedger, "_record", slow)
+    monkeypatch.setattr(writer.Writer, "_gave_up", seen)
+    if not guarded:
+        monkeypatch.setattr(SqliteLedger, "can_be_left", lambda *_: True)
+    with locked(ledger):
+        asked = Asked(ledger, lambda: ledger.record(entry(ledger)))
+    [answer] = asked.all()
+    late.set()
+    ledger._writer.stop()
+    assert (type(answer) is LedgerLocked) is not guarded
+    assert len(ledger.calls()) == 1
+    ledger.close()
+
+
+def test_closing_waits_for_no_thread_that_came_too_late(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler that raises while a thread is started has another one started."""
+    monkeypatch.setattr(writer, "_IDLE", PATIENCE)
+    ledger = opened(path, timeout=PATIENCE / 2)
+    for _ in range(3):
+        ledger._writer._thread = None
+        ledger._writer._start()
+    closing = threading.Thread(target=ledger.close)
+    closing.start()
+    closing.join(PATIENCE)
+    assert not closing.is_alive()
+    assert ledger._writer._alone
+
+
 def test_one_write_that_must_reach_the_disk_makes_all_of_its_commit_reach_it(path: Path) -> None:
     ledger = open_ledger(path, clock=Clock(), durability="safe")
     bound = with_budget(ledger, Budget("all", 9))

@@ -14,6 +14,7 @@ from farthing.errors import LedgerError
 from farthing.ledger.sqlite import SqliteLedger
 from farthing.ledger.store import Clock, Durability
 from farthing.ledger.writing.connection import MEMORY
+from farthing.ledger.writing.quiet import Quiet
 
 __all__ = ["open_sqlite", "open_to_read"]
 
@@ -43,8 +44,11 @@ class _Registry:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.taken: list[SqliteLedger] = []
+        self.quiet = Quiet()
 
+
+_PATIENCE: Final = 5.0
+"""Seconds for which a fork waits for a ledger that is being opened or closed."""
 
 _SAFER: Final[tuple[Durability, ...]] = ("fast", "safe", "strict")
 _registry: Final = _Registry()
@@ -55,7 +59,7 @@ _all: Final[weakref.WeakSet[SqliteLedger]] = weakref.WeakSet()
 def open_sqlite(where: str | Path, *, clock: Clock, durability: Durability, timeout: float) -> SqliteLedger:
     """The store for a path; the one that this process has open already, if it has.
 
-    Asked for with several durabilities, the store has the safest.
+    Asked for with several durabilities, the store has the safest; with several timeouts, the longest.
     """
     if str(where) == MEMORY:
         return _Shared(MEMORY, clock=clock, durability=durability, timeout=timeout)
@@ -65,6 +69,7 @@ def open_sqlite(where: str | Path, *, clock: Clock, durability: Durability, time
         if store is not None and store.in_place():
             store.openings += 1
             store.durability = max(store.durability, durability, key=_SAFER.index)
+            store.wait_longer(timeout)
             return store
         store = _Shared(path, clock=clock, durability=durability, timeout=timeout)
         _stores[path] = store
@@ -97,23 +102,26 @@ def _resolved(where: str | Path) -> str:
 
 def _before_fork() -> None:
     """No write may be under way: a transaction that is open in the child could never end."""
-    _registry.lock.acquire()
-    _registry.taken = [store for store in list(_all) if store.before_fork()]
+    _registry.quiet.take((_registry.lock,), _PATIENCE)
+    for store in list(_all):
+        store.before_fork()
 
 
 def _after_fork_in_parent() -> None:
-    for store in _registry.taken:
-        store.after_fork_in_parent()
-    _registry.taken = []
-    _registry.lock.release()
+    try:
+        for store in list(_all):
+            store.after_fork_in_parent()
+        _registry.quiet.give_back()
+    except BaseException:  # of a signal handler: whatever it is, nobody else gives them back
+        _after_fork_in_parent()
+        raise
 
 
 def _after_fork_in_child() -> None:
-    quiet, _registry.taken = _registry.taken, []
-    _registry.lock = threading.Lock()
+    _registry.lock, _registry.quiet = threading.Lock(), Quiet()
     for store in list(_all):
         with contextlib.suppress(OSError):
-            store.after_fork_in_child(quiet=store in quiet)
+            store.after_fork_in_child()
 
 
 if hasattr(os, "register_at_fork"):

@@ -159,6 +159,7 @@ class SqliteLedger(Group, Jobs, Prices, Corrections, TakingIn, Upkeep):
         return self._writer.writing_here()
 
     def close(self) -> None:
+        self._connections.refuse_below()
         self._writer.stop()
         self._connections.close(self._farewell)
 
@@ -168,18 +169,22 @@ class SqliteLedger(Group, Jobs, Prices, Corrections, TakingIn, Upkeep):
         """False if the file under the path is not the one that was opened."""
         return self._connections.in_place()
 
+    def wait_longer(self, timeout: float) -> None:
+        """At least so many seconds for others that write."""
+        self._connections.timeout = max(self._connections.timeout, timeout)
+
     def write_alone(self) -> None:
         """Have each thread write for itself from now on."""
         self._writer.stop()
 
-    def before_fork(self) -> bool:
-        return self._connections.before_fork()
+    def before_fork(self) -> None:
+        self._connections.before_fork()
 
     def after_fork_in_parent(self) -> None:
         self._connections.after_fork_in_parent()
 
-    def after_fork_in_child(self, *, quiet: bool) -> None:
-        self._connections.after_fork_in_child(quiet=quiet)
+    def after_fork_in_child(self) -> None:
+        self._connections.after_fork_in_child()
         self._writer.after_fork_in_child()
 
     # Inside a transaction
@@ -193,6 +198,10 @@ class SqliteLedger(Group, Jobs, Prices, Corrections, TakingIn, Upkeep):
     @staticmethod
     def can_be_grouped(operation: Operation) -> bool:
         return getattr(operation, "__func__", None) in _GROUPED
+
+    @staticmethod
+    def can_be_left(operation: Operation) -> bool:
+        return getattr(operation, "__func__", None) in _LEFT
 
     def abandoned(self, argument: object) -> Operation:
         writes = argument if isinstance(argument, list) else [argument]
@@ -283,6 +292,12 @@ class SqliteLedger(Group, Jobs, Prices, Corrections, TakingIn, Upkeep):
         return booking.book(conn, names, grant, end, state) or booking.late(conn, names, grant, end, state)
 
     def _record(self, conn: sqlite3.Connection, entry: Entry) -> tuple[str, bool]:
+        if holding.redefines(conn, self._windows, entry.reservation, self._clock.time_ns()):
+            self._reload(conn)
+        return self._book(conn, entry)
+
+    def _book(self, conn: sqlite3.Connection, entry: Entry) -> tuple[str, bool]:
+        """By the budgets of now; of an attached one by the rules that it has."""
         want = entry.reservation
         epoch = sure(conn, sql.EPOCH)[0]
         if epoch != want.epoch:
@@ -370,3 +385,4 @@ class SqliteLedger(Group, Jobs, Prices, Corrections, TakingIn, Upkeep):
 
 
 _GROUPED: Final = frozenset({SqliteLedger._reserve, SqliteLedger._settle})  # noqa: SLF001  its own
+_LEFT: Final = _GROUPED | {SqliteLedger._do_all, SqliteLedger._do_each}  # noqa: SLF001

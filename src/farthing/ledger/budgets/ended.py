@@ -31,13 +31,12 @@ _PUT_AWAY: Final = "UPDATE budget_window SET starts = id - ?1, ends = id - ?1 + 
 
 _AWAY: Final = "SELECT id FROM budget_window WHERE id = ? AND starts < 0"
 
-_SETS: Final = "SELECT id, windows FROM window_set"
-
 _FORGET: Final = (
     "DELETE FROM delivery WHERE alert IN (SELECT id FROM alert WHERE budget_window = ?)",
     "DELETE FROM alert WHERE budget_window = ?",
     "DELETE FROM pruned_window WHERE budget_window = ?",
     "DELETE FROM budget_window WHERE id = ?",
+    "DELETE FROM window_set WHERE id IN (SELECT window_set FROM set_line WHERE budget_window = ?)",
 )
 
 
@@ -61,6 +60,3 @@ def forget(conn: sqlite3.Connection, windows: Sequence[int]) -> None:
     away = [row for window in windows for row in conn.execute(_AWAY, (window,)).fetchall()]
     for statement in _FORGET:
         conn.executemany(statement, away)
-    gone = {str(window) for (window,) in away}
-    sets = [(each,) for each, members in conn.execute(_SETS) if not gone.isdisjoint(members.split(","))]
-    conn.executemany("DELETE FROM window_set WHERE id = ?", sets)

@@ -23,6 +23,7 @@ from farthing.ledger.store import Clock
 from farthing.ledger.writing.connection import Connections
 from farthing.ledger.writing.faults import sure
 from farthing.ledger.writing.posting import Posting
+from farthing.limits import alert_amount
 from farthing.records.alert import Alert
 
 __all__ = ["SqliteOutbox"]
@@ -90,7 +91,7 @@ class SqliteOutbox:
             next_at = None
             for share in json.loads(rules)["alerts"] if stands else ():
                 threshold = round(share * _MILLION)
-                amount = max(-(-limit * threshold // _MILLION), 1)
+                amount = alert_amount(limit, share)
                 if spent < amount:
                     next_at = amount
                     break

@@ -50,7 +50,8 @@ WHERE c.seq >= ? AND c.seq < ?
   AND l.budget_window IN (SELECT budget_window FROM temp.seed_target)
 GROUP BY l.budget_window"""
 
-_PUT: Final = "UPDATE budget_window SET spent = ?, held = ?, cost = ? WHERE id = ?"
+_PUT: Final = """UPDATE budget_window SET spent = ?1, held = ?2, cost = ?3,
+  alert_at = CASE WHEN ?1 > 0 THEN alert_due(id) ELSE alert_at END WHERE id = ?4"""
 
 
 class Pruned(NamedTuple):

@@ -16,7 +16,7 @@ from farthing.ledger.calls.codes import budget_from_json, budget_to_json, clean
 from farthing.ledger.calls.keys import key_at, started_ns
 from farthing.ledger.store import Origin, StandingBudget
 from farthing.ledger.writing.faults import sure
-from farthing.limits import Window, window_at
+from farthing.limits import Window, alert_amount, window_at
 from farthing.money import usd
 from farthing.records import Budget
 
@@ -38,6 +38,10 @@ WHERE attached = 0 AND name = ?"""
 _ALL: Final = """SELECT b.rules, b.origin, b.pinned FROM budget AS b
 WHERE b.attached = 0 AND b.removed IS NULL ORDER BY b.id"""
 
+_SET_LIMITS: Final = """UPDATE budget_window SET limit_nano = ?1,
+  alert_at = CASE WHEN spent >= ?2 THEN alert_due(id) ELSE 0 END
+WHERE budget = ?3 AND (ends IS NULL OR ends > ?4)"""
+"""If nothing may be spent any more, nothing will be posted that tells of it."""
 
 _SELECTING: Final = ("period", "anchor", "per", "account", "context", "provider", "model", "tags")
 
@@ -134,11 +138,8 @@ def remove(conn: sqlite3.Connection, name: str, now: int) -> bool:
 
 def _apply(conn: sqlite3.Connection, number: int, budget: Budget, old: Budget | None, now: int) -> None:
     if old is not None and _counts(old) == _counts(budget):
-        conn.execute(
-            "UPDATE budget_window SET limit_nano = ?, alert_at = 0"
-            " WHERE budget = ? AND (ends IS NULL OR ends > ?)",
-            (budget.limit_nano, number, now),
-        )
+        first = alert_amount(budget.limit_nano, min(budget.alerts)) if budget.alerts else None
+        conn.execute(_SET_LIMITS, (budget.limit_nano, first, number, now))
         return
     _close(conn, number, now)
     conn.execute("UPDATE budget SET since = ? WHERE id = ?", (now, number))

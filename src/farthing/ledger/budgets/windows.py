@@ -107,7 +107,8 @@ class Windows:
                 self._places.clear()
                 self._rules.clear()
             if bound.attached:
-                self._rules[key] = bound.budget  # before the place: `known` is asked by other threads, too
+                # Before the place: `known` is asked by other threads, too.
+                self._rules[key] = bound.budget if same_rules(rules, bound.budget) else rules
             self._places[key] = place
             self._fresh.append(key)
         return place

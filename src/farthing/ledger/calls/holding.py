@@ -12,7 +12,7 @@ from farthing.ledger.calls import sql
 from farthing.ledger.store import Bound, Reservation, Short, StandingBudget
 from farthing.limits import key_of, matches
 
-__all__ = ["hold", "known_places", "matched", "places", "redefines", "twice"]
+__all__ = ["hold", "known_places", "left_of", "matched", "places", "redefines", "shortest", "twice"]
 
 Taken = list[tuple[Place, Bound]]
 
@@ -75,11 +75,11 @@ def hold(conn: sqlite3.Connection, want: Reservation, taken: Taken) -> int | Sho
     little; or None if one is not there any more. Without a number the caller rolls back."""
     held = want.hi
     if want.lo != held:
-        least = _least(conn, taken, {})
-        if least is not None:
-            left, short = least
+        shorts = _stand(conn, taken, {})
+        if shorts:
+            left = min(map(left_of, shorts))
             if want.lo > 0 and left < want.lo:
-                return short
+                return shortest(shorts, want.lo)
             held = min(held, max(want.lo, left // 4))
     if held == 0:
         return 0
@@ -87,26 +87,33 @@ def hold(conn: sqlite3.Connection, want: Reservation, taken: Taken) -> int | Sho
     for place, bound in taken:
         statement = sql.HOLD_GUARDED if bound.hard else sql.HOLD
         if conn.execute(statement, (held, bound.limit, place.id)).rowcount == 0:
-            least = _least(conn, taken, done)
-            return None if least is None else least[1]
+            shorts = _stand(conn, taken, done)
+            return shortest(shorts, held) if shorts else None
         done[place.id] = held
     return held
 
 
-def _least(conn: sqlite3.Connection, taken: Taken, done: Mapping[int, int]) -> tuple[int, Short] | None:
-    """What the hard window with least money has left, without what this call has taken already."""
-    least: tuple[int, Short] | None = None
+def _stand(conn: sqlite3.Connection, taken: Taken, done: Mapping[int, int]) -> list[Short]:
+    """How the hard windows stand, without what this call has taken already."""
+    found = []
     for place, bound in taken:
         if bound.hard:
             row = conn.execute(sql.WINDOW_LEFT, (place.id,)).fetchone()
-            if row is None:
-                continue
-            spent, held, ends = row
-            held -= done.get(place.id, 0)
-            left = bound.limit - spent - held
-            if least is None or left < least[0]:
-                least = left, Short(bound, bound.limit, spent, held, ends)
-    return least
+            if row is not None:
+                spent, held, ends = row
+                found.append(Short(bound, bound.limit, spent, held - done.get(place.id, 0), ends))
+    return found
+
+
+def left_of(short: Short) -> int:
+    """What a window has left."""
+    return short.limit - short.spent - short.held
+
+
+def shortest(shorts: Iterable[Short], needed: int) -> Short:
+    """Of windows, the one to be told of: one that running calls only hold may be waited for, but not as long
+    as another has spent too much already; of equal ones that which has least left."""
+    return min(shorts, key=lambda short: (short.limit - short.spent >= needed, left_of(short)))
 
 
 def twice(error: sqlite3.IntegrityError, want: Reservation) -> Exception:

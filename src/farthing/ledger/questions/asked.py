@@ -28,7 +28,7 @@ class Questions:
         return [(s.bound, s.limit - s.spent - s.held) for s in self.look(bounds, at_ns)]
 
     def look(self, bounds: Sequence[Bound], at_ns: int) -> list[Short]:
-        return self._connections.read(lambda conn: reading.look(conn, bounds, at_ns))
+        return self._connections.read(lambda conn: reading.look(conn, bounds, at_ns), brief=True)
 
     def call(self, call_id: str) -> dict[str, Any] | None:
         return self._connections.read(lambda conn: reading.call(conn, call_id))

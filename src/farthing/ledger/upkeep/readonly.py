@@ -6,9 +6,8 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from farthing.errors import LedgerError, LedgerMoved
@@ -20,6 +19,8 @@ from farthing.ledger.writing.faults import translated
 
 __all__ = ["ReadOnlyLedger"]
 
+_UNOPENED: Final = (0, 0)
+
 
 class _Reading(Connections):
     """One read connection. Its file is never opened by other means (see `connection`)."""
@@ -30,15 +31,14 @@ class _Reading(Connections):
     def write(self, *_: Any, **__: Any) -> Any:
         raise LedgerError(f"{self.where} was opened to be read only.")
 
-    def _reader_in_place(self) -> sqlite3.Connection:
+    def _look(self) -> None:
         if self.closed:
             raise LedgerError(f"{self.where} has been closed.")
-        if self._reader is None:
-            self._reader = self._connected()
+        if self._identity == _UNOPENED:
+            return
         stat = os.stat(self.where)  # noqa: PTH116  as `Connections`
         if (stat.st_dev, stat.st_ino) != self._identity:
             raise LedgerMoved(f"The file under {self.where} is another one than was opened; open it anew.")
-        return self._reader
 
     def _connected(self) -> sqlite3.Connection:
         path = Path(self.where)
@@ -81,12 +81,10 @@ class _Reading(Connections):
         return "&immutable=1"
 
     def close(self, farewell: Callable[[sqlite3.Connection], None]) -> None:  # noqa: ARG002  as it is
-        with self._reading:
+        with self._reader.lock, self._brief.lock:
             self.closed = True
-            reader, self._reader = self._reader, None
-            if reader is not None:
-                with closing(reader):
-                    return
+            self._reader.close()
+            self._brief.close()
 
     def in_place(self) -> bool:
         return True

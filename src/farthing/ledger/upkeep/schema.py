@@ -156,6 +156,7 @@ TABLES: Final[tuple[str, ...]] = (
   window_set INTEGER NOT NULL REFERENCES window_set (id) ON DELETE CASCADE,
   budget_window INTEGER NOT NULL,
   PRIMARY KEY (window_set, budget_window)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX set_line_window ON set_line (budget_window)",
     """CREATE TABLE more_line (
   call INTEGER NOT NULL,
   budget_window INTEGER NOT NULL,

@@ -45,7 +45,7 @@ class TakingIn:
     _owner: Owner
     _write: _Writes
     _settle: Callable[[sqlite3.Connection, Ending], bool]
-    _record: Callable[[sqlite3.Connection, Entry], tuple[str, bool]]
+    _book: Callable[[sqlite3.Connection, Entry], tuple[str, bool]]
 
     def ledger_id(self) -> str:
         found: str = self._connections.read(lambda conn: sure(conn, _LEDGER_ID)[0])
@@ -93,7 +93,7 @@ class TakingIn:
                 return False  # booked as expired, and pruned since
             if spilled.void:
                 end = booking.voided(end)
-            return self._record(conn, Entry(reservation=spilled.reservation, settlement=end, digest=b""))[1]
+            return self._book(conn, Entry(reservation=spilled.reservation, settlement=end, digest=b""))[1]
         grant = spilled.grant() or Grant(row, spilled.reservation, spilled.held)
         if spilled.call is None and conn.execute(_VOIDED, (row,)).fetchone():
             # Its reserve came too late for the call, which went on without it, and was voided for that.

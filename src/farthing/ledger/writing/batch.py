@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from farthing.ledger.budgets.windows import Place
 from farthing.ledger.calls import sql
+from farthing.ledger.calls.holding import left_of, shortest
 from farthing.ledger.calls.summing import SUMMED
 from farthing.ledger.store import Bound, Grant, Short
 
@@ -78,11 +79,11 @@ class Batch:
         """As `holding.hold`; nothing is taken yet."""
         held = hi
         if lo != hi:
-            least = self._least(taken)
-            if least is not None:
-                left = least.limit - least.spent - least.held
+            shorts = self._stand(taken)
+            if shorts:
+                left = min(map(left_of, shorts))
                 if lo > 0 and left < lo:
-                    return least
+                    return shortest(shorts, lo)
                 held = min(held, max(lo, left // 4))
         if held == 0:
             return 0
@@ -92,7 +93,7 @@ class Batch:
             if money is None:
                 return None
             if bound.hard and not money.affords(held, bound.limit):
-                return self._least(taken)
+                return shortest(self._stand(taken), held)
         return held
 
     def begin(self, row: tuple[Any, ...], held: int, taken: Sequence[tuple[Place, Bound]]) -> None:
@@ -148,16 +149,12 @@ class Batch:
         money = self._windows[window] = Money(*row)
         return money
 
-    def _least(self, taken: Sequence[tuple[Place, Bound]]) -> Short | None:
-        """The hard window that has least left."""
-        least: Short | None = None
-        left = 0
+    def _stand(self, taken: Sequence[tuple[Place, Bound]]) -> list[Short]:
+        """How the hard windows stand."""
+        found = []
         for place, bound in taken:
             if bound.hard:
                 money = self._windows.get(place.id) or self._read(place.id)
-                if money is None:
-                    continue
-                free = bound.limit - money.spent - money.held
-                if least is None or free < left:
-                    least, left = Short(bound, bound.limit, money.spent, money.held, money.ends), free
-        return least
+                if money is not None:
+                    found.append(Short(bound, bound.limit, money.spent, money.held, money.ends))
+        return found

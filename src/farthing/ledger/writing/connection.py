@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from farthing.errors import LedgerError, LedgerLocked, LedgerMoved
@@ -21,6 +20,8 @@ from farthing.ledger.upkeep.migrations import is_current, migrate
 from farthing.ledger.writing.faults import translated
 from farthing.ledger.writing.lock import Busy, FileLock, make_file, prepare
 from farthing.ledger.writing.posting import Posting
+from farthing.ledger.writing.quiet import Quiet
+from farthing.ledger.writing.reader import Reader, leak, to_read
 
 __all__ = ["MEMORY", "Connections"]
 
@@ -44,16 +45,22 @@ class Connections:
         self.memory = where == MEMORY
         self.mutex = threading.Lock()
         self._writer = 0  # the thread that is writing
-        self._reading = threading.Lock()
+        self._reader, self._brief = self._readers()
+        self._quiet = Quiet()
         self._ready = ready
         self._conn: Posting | None = None
-        self._reader: sqlite3.Connection | None = None
         self._lock: FileLock | None = None
         self._identity: tuple[int, int] = (0, 0)
         self.closed = False
         self.before_commit: Callable[[Posting], None] = _raises_nothing
         self.on_commit: Callable[[], None] = _nothing
         self.on_rollback: Callable[[], None] = _nothing
+
+    def _readers(self) -> tuple[Reader, Reader]:
+        return (
+            Reader(self.where, self._look, self._connected),
+            Reader(self.where, self._look, self._connected),
+        )
 
     # Writing
 
@@ -82,8 +89,8 @@ class Connections:
         deadline = time.monotonic() + self.timeout
         # `with` takes and gives back the mutex without a gap into which a signal handler could raise.
         me = threading.get_ident()
-        if self._writer == me and self.mutex.locked():  # as `writing_here`
-            raise LedgerLocked(f"{self.where} is being written by this very thread, below us")
+        if self._writer == me:
+            self._refuse_in_write()
         if at_once:
             self._refuse_to_wait(full=full)
         with self.mutex:
@@ -137,6 +144,20 @@ class Connections:
         there must not wait for its end."""
         return self._writer == threading.get_ident() and self.mutex.locked()
 
+    def refuse_below(self) -> None:
+        """To be asked by what would wait for writes and questions.
+
+        Raises:
+            LedgerLocked: if this very thread is in the middle of one.
+        """
+        self._refuse_in_write()
+        if self._reader.asks_here() or self._brief.asks_here():
+            raise LedgerLocked(f"{self.where} is being read by this very thread, below us.")
+
+    def _refuse_in_write(self) -> None:
+        if self.writing_here():
+            raise LedgerLocked(f"{self.where} is being written by this very thread, below us.")
+
     def cancel(self, conn: sqlite3.Connection) -> None:
         """End the transaction of an operation that decided to write nothing."""
         conn.execute("ROLLBACK")
@@ -173,53 +194,42 @@ class Connections:
 
     # Reading
 
-    def read(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Run `question(conn)` on one snapshot, without waiting for writers."""
+    def read(self, question: Callable[[sqlite3.Connection], _T], *, brief: bool = False) -> _T:
+        """Run `question(conn)` on one snapshot, without waiting for writers.
+
+        Args:
+            brief: it takes no time, and is not to wait for those that do.
+        """
         if self.memory:
             return self._read_in_memory(question)
-        with self._reading:
-            try:
-                conn = self._reader_in_place()
-                conn.execute("BEGIN")
-                try:
-                    return question(conn)
-                finally:
-                    conn.execute("ROLLBACK")
-            except (sqlite3.Error, OSError) as error:
-                raise translated(error, self.where) from error
+        return (self._brief if brief else self._reader).ask(question)
 
     def _read_in_memory(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
+        self._refuse_in_write()
         with self.mutex:
+            self._writer = threading.get_ident()
             try:
                 return question(self._conn or self._open(time.monotonic() + self.timeout))
             except sqlite3.Error as error:
                 raise translated(error, self.where) from error
+            finally:
+                self._writer = 0
 
-    def _reader_in_place(self) -> sqlite3.Connection:
+    def _look(self) -> None:
         if self._conn is None:
             self.open()
         lock = self._lock
         if lock is not None:
             lock.check_place(self._identity)
-        if self._reader is not None:
-            return self._reader
-        reader = sqlite3.connect(
-            f"{Path(self.where).as_uri()}?mode=ro",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=256,
-            timeout=self.timeout,
-        )
-        reader.execute("PRAGMA query_only = ON")
-        reader.execute("PRAGMA mmap_size = 0")
-        self._reader = reader
-        return reader
+
+    def _connected(self) -> sqlite3.Connection:
+        return to_read(self.where, self.timeout)
 
     # Opening and closing
 
     def open(self) -> None:
         """Open now, to learn at once what is wrong with the file."""
+        self._refuse_in_write()
         with self.mutex:
             if self._conn is None:
                 self._open(time.monotonic() + self.timeout)
@@ -301,11 +311,17 @@ class Connections:
         self._conn = conn
 
     def close(self, farewell: Callable[[sqlite3.Connection], None]) -> None:
-        """Close both connections under the lock file, after a last transaction; the lock file stays."""
-        with self._reading, self.mutex:
+        """Close all connections under the lock file, after a last transaction; the lock file stays.
+
+        Raises:
+            LedgerLocked: see `refuse_below`.
+            LedgerError: of the fitting kind.
+        """
+        self.refuse_below()
+        with self._reader.lock, self._brief.lock, self.mutex:
             self.closed = True
-            conn, reader, lock = self._conn, self._reader, self._lock
-            self._conn = self._reader = self._lock = None
+            conn, lock = self._conn, self._lock
+            self._conn = self._lock = None
             try:
                 if lock is not None:
                     lock.acquire(time.monotonic() + self.timeout)
@@ -319,9 +335,10 @@ class Connections:
             except (sqlite3.Error, OSError) as error:
                 raise translated(error, self.where) from error
             finally:
-                for each in (reader, conn):
-                    if each is not None:
-                        each.close()
+                self._reader.close()
+                self._brief.close()
+                if conn is not None:
+                    conn.close()
                 if lock is not None:
                     lock.release()
                     lock.close()
@@ -339,44 +356,40 @@ class Connections:
 
     # Forking
 
-    def before_fork(self) -> bool:
+    def before_fork(self) -> None:
         """Wait until nothing is written or read: SQLite's own locks, if a thread held one at the fork, would
-        stay locked in the child for ever. False if that took too long."""
-        if not self._reading.acquire(timeout=self.timeout):
-            return False
-        if not self.mutex.acquire(timeout=self.timeout):
-            self._reading.release()
-            return False
-        return True
+        stay locked in the child for ever."""
+        with contextlib.suppress(LedgerLocked):  # this thread would wait for itself
+            self.refuse_below()
+            self._quiet.take((self._reader.lock, self._brief.lock, self.mutex), self.timeout)
 
     def after_fork_in_parent(self) -> None:
-        self.mutex.release()
-        self._reading.release()
+        self._quiet.give_back()
 
-    def after_fork_in_child(self, *, quiet: bool) -> None:
+    def after_fork_in_child(self) -> None:
         """Let go of what is the parent's, and open anew at the next use.
 
         Left open, the inherited connections would make SQLite believe that this process holds the locks
         which only the parent has, and take none: the parent's close would then remove the log under it.
-        Their own close takes nothing from the parent, whose locks keep it from the log.
-
-        Args:
-            quiet: whether nothing was written or read at the fork; else they must not be touched.
+        Their own close takes nothing from the parent, whose locks keep it from the log. If something was
+        written or read at the fork, they must not be touched.
         """
+        quiet, self._quiet = self._quiet.is_whole, Quiet()
+        readers = (self._reader.conn, self._brief.conn)
         self.mutex = threading.Lock()
         self._writer = 0
-        self._reading = threading.Lock()
+        self._reader, self._brief = self._readers()
         if self.memory:
             return  # a copy of its own
-        for conn in (self._conn, self._reader):
+        for conn in (self._conn, *readers):
             if conn is not None and not quiet:
-                _leak(conn)
+                leak(conn)
             elif conn is not None:
                 with contextlib.suppress(sqlite3.Error):
                     conn.close()
         if self._lock is not None:
             self._lock.close()
-        self._conn = self._reader = self._lock = None
+        self._conn = self._lock = None
 
 
 def _nothing() -> None:
@@ -385,10 +398,3 @@ def _nothing() -> None:
 
 def _raises_nothing(conn: Posting) -> None:
     conn.due.clear()
-
-
-def _leak(conn: sqlite3.Connection) -> None:
-    """Never close it: it is in the middle of what the parent is doing, in memory that both share."""
-    import ctypes  # noqa: PLC0415  a fork is rare
-
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(conn))

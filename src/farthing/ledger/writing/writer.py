@@ -4,7 +4,7 @@ A write that is handed over costs two switches between threads, so a caller that
 Under contention one thread for each store waits for the lock file in the kernel, which keeps the order of
 those that wait; what has queued up by then is done in one transaction, and each caller is answered after the
 commit. Nobody lingers for more. Callers wait on locks of their own until their deadline; what they give up
-on is not done any more, or undone if it is done already.
+on is not done any more, or undone if it is being done already. What cannot be undone is waited for then.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ _SOON: Final = 2e-3
 _LONELY: Final = 4
 """Turns in a row of a single write, after which callers try for themselves again."""
 
+_GRACE: Final = 5.0
+"""Seconds for a write that cannot be left, after those for which it may wait itself for another program."""
+
 _T = TypeVar("_T")
 Operation = Callable[[sqlite3.Connection, Any], Any]
 
@@ -45,6 +48,10 @@ class Work(Protocol):
 
     def can_be_grouped(self, operation: Operation) -> bool:
         """Whether writes of this kind can be done together."""
+
+    def can_be_left(self, operation: Operation) -> bool:
+        """Whether a write may be given up while it is done: it is taken back then, or it may be done again to
+        the same effect."""
 
     def do_all(self, write: Callable[..., Any], arguments: Sequence[Any], *, full: bool) -> Sequence[Any]:
         """Do writes of such kinds by `write(operation, argument, full=...)`; the answer or error of each."""
@@ -60,6 +67,7 @@ class _Slot:
         "abandoned",
         "answer",
         "argument",
+        "begun",
         "done",
         "finished",
         "full",
@@ -74,6 +82,7 @@ class _Slot:
         self.grouped = grouped
         self.abandoned = self.finished = False
         self.answer: Any = None
+        self.begun = threading.Lock()  # whoever gets it decides: it is done, or given up before
         self.done = threading.Lock()
         self.done.acquire()
 
@@ -158,8 +167,7 @@ class Writer:
         except BaseException:  # of a signal handler
             self._give_up(slot)
             raise
-        if not in_time:
-            self._give_up(slot)
+        if not in_time and self._gave_up(slot):
             self._connections.give_back()
             raise LedgerLocked(
                 f"Others have been writing {self._connections.where} for too long; nothing was written."
@@ -172,6 +180,22 @@ class Writer:
         if isinstance(answer, BaseException):
             raise answer
         return answer
+
+    def _gave_up(self, slot: _Slot) -> bool:
+        """It takes too long: give it up. False if somebody had begun it and has done it meanwhile.
+
+        Raises:
+            LedgerLocked: if that is still not done.
+        """
+        if not slot.begun.acquire(blocking=False) and not self._work.can_be_left(slot.operation):
+            timeout = self._connections.timeout
+            if slot.done.acquire(timeout=2 * timeout + _GRACE):
+                return False
+            raise LedgerLocked(
+                f"{self._connections.where} is being written for too long; it may still be done."
+            )
+        self._give_up(slot)
+        return True
 
     def _give_up(self, slot: _Slot) -> None:
         # Set and then looked at, as `_tell` does the other way round: one of the two sees it, or both.
@@ -208,7 +232,7 @@ class Writer:
 
     def _run(self) -> None:
         with self._running:  # a second one was started if a signal handler raised while the first was
-            if self._alone:  # it came too late
+            if self._stopped:  # it came too late
                 self._drain()
                 return
             self._ident = threading.get_ident()
@@ -278,13 +302,15 @@ class Writer:
             return connections.write(operation, argument, full=full, held=lock)
 
         for grouped, some in groupby(slots, key=_is_grouped):
-            group = [slot for slot in some if not slot.abandoned]
+            group = list(some)
             if grouped and len(group) > 1:
+                group = [slot for slot in group if _begins(slot)]
                 full = any(slot.full for slot in group)
-                answers = self._work.do_all(write, [slot.argument for slot in group], full=full)
-                told += zip(group, answers, strict=True)
+                if group:
+                    answers = self._work.do_all(write, [slot.argument for slot in group], full=full)
+                    told += zip(group, answers, strict=True)
                 continue
-            for slot in group:
+            for slot in filter(_begins, group):
                 try:
                     answer = write(slot.operation, slot.argument, full=slot.full)
                 except BaseException as error:  # noqa: BLE001  it is the answer
@@ -307,7 +333,7 @@ class Writer:
                 slot = self._queue.get_nowait()
             except Empty:
                 return
-            if slot is None or slot.abandoned:
+            if slot is None or not _begins(slot):
                 continue
             try:
                 answer = self._connections.write(slot.operation, slot.argument, full=slot.full)
@@ -344,3 +370,8 @@ class Writer:
 
 def _is_grouped(slot: _Slot) -> bool:
     return slot.grouped
+
+
+def _begins(slot: _Slot) -> bool:
+    """Whether a write is to be done; its caller will know that somebody has begun it."""
+    return not slot.abandoned and slot.begun.acquire(blocking=False)

@@ -1,0 +1,195 @@
+"""What a signal handler, a collection or a fork does in the middle of a write or of a question."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from farthing.errors import LedgerLocked
+from farthing.ledger import Ledger
+from farthing.ledger.writing.quiet import Quiet
+from ledger.making import entry, opened, reservation, reserved, settlement
+
+NEVER = 10_000.0
+"""Seconds: whoever waits for himself is found by the time that a test may take."""
+
+HERE = [
+    ("write", lambda ledger, do: ledger._write(lambda conn, _: do(), None, full=False)),
+    ("question", lambda ledger, do: ledger._connections.read(lambda conn: do())),
+    ("brief question", lambda ledger, do: ledger._connections.read(lambda conn: do(), brief=True)),
+]
+Within = Callable[[Ledger, Callable[[], Any]], Any]
+
+
+@pytest.fixture(params=["memory", "file"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    store = opened(":memory:" if request.param == "memory" else tmp_path / "l.db", timeout=NEVER)
+    yield store
+    assert store.check() == []
+    store.close()
+
+
+@pytest.mark.parametrize("within", [pytest.param(do, id=name) for name, do in HERE])
+def test_closing_from_below_is_refused_and_done_afterwards(ledger: Ledger, within: Within) -> None:
+    def close() -> None:
+        with pytest.raises(LedgerLocked, match="by this very thread"):
+            ledger._connections.close(lambda conn: None)
+        with pytest.raises(LedgerLocked, match="by this very thread"):
+            type(ledger).__mro__[1].close(ledger)  # of the store itself, whoever else has it open
+
+    within(ledger, close)
+    assert ledger.settle(reserved(ledger), settlement())
+
+
+def test_a_question_below_a_question_is_refused(ledger: Ledger) -> None:
+    def ask() -> None:
+        with pytest.raises(LedgerLocked, match="by this very thread"):
+            ledger.windows()
+
+    ledger._connections.read(lambda conn: ask())
+    assert ledger.windows() == []
+
+
+def test_a_write_below_a_question_is_done(tmp_path: Path) -> None:
+    ledger = opened(tmp_path / "l.db", timeout=NEVER)
+    ledger._connections.read(lambda conn: ledger.record(entry(ledger)))
+    assert len(ledger.calls()) == 1
+    ledger.close()
+
+
+@pytest.mark.parametrize("within", [pytest.param(do, id=name) for name, do in HERE])
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_a_fork_from_below_does_not_wait_for_itself(ledger: Ledger, within: Within) -> None:
+    def fork() -> int:
+        child = os.fork()
+        if child == 0:
+            os._exit(7)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    assert within(ledger, fork) == 7
+    assert ledger.settle(reserved(ledger), settlement())
+    assert ledger.windows() == []
+
+
+def test_a_question_is_asked_after_one_that_was_struck_before_its_end(tmp_path: Path) -> None:
+    ledger = opened(tmp_path / "l.db")
+    ledger.windows()
+    reader = ledger._connections._reader
+    reader.conn.execute("BEGIN")
+    ledger.record(entry(ledger))
+    assert len(ledger.calls()) == 1
+    assert not reader.conn.in_transaction
+    ledger.close()
+
+
+def test_a_look_does_not_wait_for_a_long_report(tmp_path: Path) -> None:
+    ledger = opened(tmp_path / "l.db", timeout=NEVER)
+    asked, answered = threading.Event(), threading.Event()
+
+    def report(conn: Any) -> None:
+        asked.set()
+        assert answered.wait(30)
+
+    thread = threading.Thread(target=ledger._connections.read, args=(report,))
+    thread.start()
+    assert asked.wait(30)
+    assert ledger.look(reservation(ledger).bounds, 0) == []
+    answered.set()
+    thread.join()
+    ledger.close()
+
+
+def test_of_several_timeouts_a_store_has_the_longest(tmp_path: Path) -> None:
+    first = opened(tmp_path / "l.db", timeout=0.2)
+    second = opened(tmp_path / "l.db", timeout=3.0)
+    assert second._connections.timeout == first._connections.timeout == 3.0
+    first.close()
+    second.close()
+
+
+# Locks over a fork
+
+
+class Struck(BaseException):
+    """Of a signal handler."""
+
+
+def struck_at(number: int, do: Callable[[], None], within: tuple[str, ...]) -> bool:
+    """Do it, with a handler that raises before an instruction of these functions; False if there is none."""
+    left = number
+
+    def trace(frame: FrameType, event: str, arg: object) -> Any:
+        nonlocal left
+        if frame.f_code.co_qualname not in within:
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == "opcode":
+            left -= 1
+            if left == 0:
+                sys.settrace(None)
+                raise Struck
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        do()
+    except Struck:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+class Careless(Quiet):
+    """Between an answer and its note is an instruction."""
+
+    def take(self, locks: tuple[threading.Lock, ...], timeout: float) -> None:
+        self._locks = locks
+        for lock in locks:
+            self._took.append(lock.acquire(timeout=timeout))
+
+
+@pytest.mark.parametrize("kind", [Quiet, Careless])
+def test_locks_taken_for_a_fork_are_given_back_wherever_a_handler_strikes(kind: type[Quiet]) -> None:
+    stuck = 0
+    for number in itertools.count(1):
+        quiet, locks = kind(), (threading.Lock(), threading.Lock())
+        struck = struck_at(number, lambda q=quiet, k=locks: q.take(k, 5), (f"{kind.__qualname__}.take",))
+        quiet.give_back()
+        stuck += any(lock.locked() for lock in locks)
+        if not struck:
+            break
+    assert number > 20
+    assert (stuck > 0) is (kind is Careless)
+
+
+def test_giving_back_may_be_struck_and_asked_again() -> None:
+    for number in itertools.count(1):
+        quiet, locks = Quiet(), (threading.Lock(), threading.Lock())
+        quiet.take(locks, 5)
+        assert quiet.is_whole
+        struck = struck_at(number, quiet.give_back, ("Quiet.give_back",))
+        quiet.give_back()
+        assert not any(lock.locked() for lock in locks)
+        assert not quiet.is_whole
+        if not struck:
+            break
+    assert number > 10
+
+
+def test_what_somebody_else_has_is_not_given_back() -> None:
+    quiet, locks = Quiet(), (threading.Lock(), threading.Lock(), threading.Lock())
+    locks[1].acquire()
+    quiet.take(locks, 0)
+    assert not quiet.is_whole
+    quiet.give_back()
+    assert [lock.locked() for lock in locks] == [False, True, False]
