@@ -343,6 +343,34 @@ def test_a_local_file_system_is_taken(ledger_path: Path, monkeypatch: pytest.Mon
         meter.reserve(model="gpt-4o", amount=1).void()
 
 
+def test_a_ledger_with_two_names_is_refused_until_it_has_one(
+    ledger_path: Path, provider: FakeProvider, home: Path
+) -> None:
+    """Each name has a log of its own: what is written under one is not seen under the other."""
+    other = ledger_path.with_name("other.db")
+    with metered(ledger_path) as meter:
+        assert ask(client_of(meter, provider, budget="$5/day")).choices
+        os.link(ledger_path, other)
+        with metered(other) as second, pytest.raises(LedgerError, match=r"has 2 names \(hard links\)"):
+            ask(client_of(second, provider, name="other", budget="$5/day"))
+        other.unlink()
+        assert ask(client_of(meter, provider, budget="$5/day")).choices
+        assert meter.engine.ledger.check() == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux says what is mounted where")
+def test_a_ledger_that_is_mounted_by_itself_is_refused(
+    ledger_path: Path, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = ledger_path.with_name("a ledger.db")
+    point = str(odd).replace(" ", "\\040")
+    told = f"21 1 254:1 / / rw - ext4 /dev/root rw\n36 21 254:1 /x {point} rw - ext4 /dev/root rw\n"
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: told)
+    with metered(odd) as meter, pytest.raises(LedgerError, match=r"is mounted by itself.*Mount the folder"):
+        ask(client_of(meter, provider, budget="$5/day"))
+    assert not odd.exists()
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux says what is mounted where")
 def test_where_the_kernel_does_not_say_what_is_mounted_the_ledger_is_taken(
     ledger_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -198,7 +198,9 @@ def test_a_limit_set_by_another_process_binds_at_the_next_call(
     assert served(client)
     assert served(client) is lowered
     process = python(SET_LIMIT, ledger_path, limit_for(meter, 9 if not lowered else 1))
-    assert process.communicate(timeout=60) == ("", "")
+    out, told = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "")
+    assert told.count(" has reached ") == told.count("\n") == (3 if lowered else 0)  # what it spends no more
     assert served(client) is not lowered
 
 

@@ -16,6 +16,7 @@ from farthing.ledger.store import Clock, StandingBudget
 from farthing.ledger.upkeep.migrations import is_current
 from farthing.ledger.writing.connection import Connections
 from farthing.ledger.writing.faults import translated
+from farthing.ledger.writing.place import refuse_other_names
 
 __all__ = ["ReadOnlyLedger"]
 
@@ -47,6 +48,7 @@ class _Reading(Connections):
         if not path.is_file() or not path.stat().st_size:
             raise LedgerError(f"There is no ledger at {self.where}.")
         stat = path.stat()
+        refuse_other_names(self.where, stat)
         self._identity = (stat.st_dev, stat.st_ino)
         conn = sqlite3.connect(
             f"file:{quote(self.where)}?mode=ro{self._unchanging()}",

@@ -18,7 +18,8 @@ from typing import Any, Final, TypeVar
 from farthing.errors import LedgerError, LedgerLocked, LedgerMoved
 from farthing.ledger.upkeep.migrations import is_current, migrate
 from farthing.ledger.writing.faults import translated
-from farthing.ledger.writing.lock import Busy, FileLock, make_file, prepare
+from farthing.ledger.writing.lock import Busy, FileLock
+from farthing.ledger.writing.place import make_file, prepare, refuse_other_names
 from farthing.ledger.writing.posting import Posting
 from farthing.ledger.writing.quiet import Quiet
 from farthing.ledger.writing.reader import Reader, leak, to_read
@@ -57,10 +58,8 @@ class Connections:
         self.on_rollback: Callable[[], None] = _nothing
 
     def _readers(self) -> tuple[Reader, Reader]:
-        return (
-            Reader(self.where, self._look, self._connected),
-            Reader(self.where, self._look, self._connected),
-        )
+        how = (self.where, self._look, self._connected)
+        return Reader(*how), Reader(*how)
 
     # Writing
 
@@ -258,6 +257,8 @@ class Connections:
             lock.acquire(deadline)
             try:
                 make_file(self.where)  # SQLite gives its other files the mode of this one
+                stat = os.stat(self.where)  # noqa: PTH116  a str, on the hot path
+                refuse_other_names(self.where, stat)
                 conn = sqlite3.connect(
                     self.where,
                     isolation_level=None,
@@ -266,7 +267,6 @@ class Connections:
                     timeout=self.timeout,
                     factory=Posting,
                 )
-                stat = os.stat(self.where)  # noqa: PTH116  a str, on the hot path
                 self._identity = (stat.st_dev, stat.st_ino)
                 self._settle_in(conn)
                 self._lock = lock

@@ -1,4 +1,4 @@
-"""The lock file beside a ledger, and what else can be known of files without opening the database.
+"""The lock file beside a ledger.
 
 SQLite's own busy handler sleeps and polls and so starves writers; all writes, checkpoints, migrations and
 closes of all processes pass one exclusive lock on `<ledger>.lock` instead. It also keeps two connections
@@ -9,16 +9,14 @@ be alone with it.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
-from pathlib import Path
 from typing import Final
 
-from farthing.errors import LedgerError, LedgerLocked, LedgerMoved
+from farthing.errors import LedgerLocked, LedgerMoved
 
-__all__ = ["Busy", "FileLock", "make_file", "network_file_system", "try_lock"]
+__all__ = ["Busy", "FileLock", "try_lock"]
 
 if sys.platform == "win32":  # pragma: no cover
     import msvcrt
@@ -61,27 +59,6 @@ else:
 
 _FIRST_WAIT: Final = 30e-6
 _LONGEST_WAIT: Final = 5e-4
-_NETWORK: Final = frozenset(
-    {
-        "nfs",
-        "nfs4",
-        "cifs",
-        "smb3",
-        "smbfs",
-        "afs",
-        "ceph",
-        "glusterfs",
-        "lustre",
-        "beegfs",
-        "gpfs",
-        "fuse.sshfs",
-        "fuse.glusterfs",
-        "fuse.ceph",
-        "fuse.rclone",
-        "fuse.s3fs",
-        "fuse.gcsfuse",
-    }
-)
 
 
 class Busy(Exception):
@@ -166,48 +143,3 @@ class FileLock:
         """Close the descriptor. In a forked child this is all that may be done: unlocking would unlock the
         parent, which shares the open file."""
         os.close(self._fd)
-
-
-def network_file_system(path: str) -> str | None:
-    """The type of the network file system that `path` is on, where Linux can tell; else None."""
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        device = os.stat(Path(path).parent).st_dev  # noqa: PTH116  a str, on the hot path
-        wanted = f"{os.major(device)}:{os.minor(device)}"
-        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    for mount in mounts.splitlines():
-        left, _, right = mount.partition(" - ")
-        if left.split(" ", 3)[2] == wanted:
-            kind = right.split(" ", 1)[0]
-            return kind if kind in _NETWORK else None
-    return None
-
-
-def prepare(path: str) -> None:
-    """Make the folder (0700) where there is none.
-
-    Raises:
-        LedgerError: on a network file system, on which SQLite's shared memory does not work.
-    """
-    Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if kind := network_file_system(path):
-        raise LedgerError(
-            f"{path} is on a network file system ({kind}), where SQLite cannot keep several processes apart; "
-            "put the ledger on a local disk, or in PostgreSQL by its URL."
-        )
-
-
-def make_file(path: str) -> None:
-    """Make an empty file (0600) where there is none. One that is there is left to SQLite: this process may
-    have it open already, by the program's own means, too, and to close it would drop their locks.
-
-    Raises:
-        LedgerError: for a folder.
-    """
-    if Path(path).is_dir():
-        raise LedgerError(f"{path} is a folder; a ledger is a file.")
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
