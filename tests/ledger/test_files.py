@@ -27,6 +27,7 @@ from farthing.ledger import Ledger, open_ledger
 from farthing.ledger.calls.summing import add_up
 from farthing.ledger.upkeep.schema import VIEWS
 from farthing.records import Budget
+from faults import world
 from ledger.making import NOON, USD, Clock, opened, python, reservation, reserved, settlement, with_budget
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="modes and flock are POSIX")
@@ -105,12 +106,23 @@ def test_all_files_are_the_users_own(tmp_path: Path) -> None:
         ledger = opened(path)
         ledger.settle(reserved(ledger), settlement())
         modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+        ledger.close()
     finally:
         os.umask(before)
     assert modes == dict.fromkeys(("ledger.db", "ledger.db-wal", "ledger.db-shm", "ledger.db.lock"), 0o600)
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    ledger.close()
     assert path.with_name("ledger.db.lock").exists()
+
+
+@posix
+def test_files_that_are_not_made_the_users_own_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control."""
+    made = os.open
+    monkeypatch.setattr(os, "open", lambda path, flags, *_, **more: made(path, flags, 0o644, **more))
+    with pytest.raises(AssertionError):
+        test_all_files_are_the_users_own(tmp_path)
 
 
 def test_forty_processes_can_open_a_new_file_at_once(path: Path) -> None:
@@ -238,6 +250,21 @@ def test_check_finds_what_does_not_add_up(path: Path) -> None:
     assert "day_account" not in faults
 
 
+@pytest.mark.parametrize("table", ["name", "tagset", "price"])
+def test_check_finds_calls_that_no_view_shows_any_more(path: Path, table: str) -> None:
+    ledger = opened(path)
+    ledger.settle(reserved(ledger, tags={"team": "a"}), settlement())
+    assert ledger.check() == []
+    ledger.close()
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute(f"DELETE FROM {table}")
+        conn.commit()
+    ledger = opened(path)
+    [fault] = ledger.check()
+    ledger.close()
+    assert "of a name, its tags or its rates is not there" in fault
+
+
 # Files that go away
 
 
@@ -332,17 +359,8 @@ def test_without_permission_it_is_an_error_that_says_so(path: Path, tmp_path: Pa
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of two megabytes."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if sys.platform != "linux" or not shutil.which("mount"):
-        pytest.skip("a small file system needs Linux and mount")
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if made.returncode:
-        pytest.skip("mounting a small file system was refused")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with world.small_disk(tmp_path / "small") as folder:
+        yield folder
 
 
 def test_a_full_disk_is_an_error_and_nothing_half_done(small_disk: Path) -> None:

@@ -143,7 +143,7 @@ class Booking:
             "model": model,
             "usage": _content(reading),
             "provider": provider,
-            "context": context,
+            "context": None if context == (engine.who.context or "customer") else context,
             "operation": None if operation == "other" else operation,
             "occurred_at": None if occurred_at is None else instant,
             "cost": nano,

@@ -31,7 +31,8 @@ __all__ = ["SqliteOutbox"]
 _T = TypeVar("_T")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLION: Final = 10**6
-_MOST: Final = 100
+_MOST: Final = 1
+"""Alerts that are undertaken at once: each has the whole time to itself, and waits for no other's attempt."""
 _CHANNELS: Final[tuple[Channel, ...]] = ("call", "post")
 
 _WINDOW: Final = """SELECT b.name, w.key, b.rules, w.limit_nano, w.spent, w.held, w.starts, w.ends,
@@ -53,7 +54,8 @@ _CLAIM: Final = """UPDATE delivery SET due = ?3, tries = tries + 1 WHERE (alert,
   SELECT alert, channel FROM delivery WHERE channel = ?1 AND due <= ?2 ORDER BY due, alert LIMIT ?4)
 RETURNING alert, tries"""
 
-_SET_DUE: Final = "UPDATE delivery SET due = ? WHERE channel = ? AND alert = ?"
+_SET_DUE: Final = "UPDATE delivery SET due = ? WHERE channel = ? AND alert = ? AND due IS NOT NULL"
+"""What has arrived stays so, whoever else reports late that it failed."""
 
 _FIRST_DUE: Final = "SELECT min(due) FROM delivery WHERE channel = ? AND due IS NOT NULL"
 

@@ -54,6 +54,21 @@ WHERE c.seq IS NULL"""
 
 _TWICE: Final = "SELECT id FROM call GROUP BY id HAVING count(*) > 1"
 
+_NAMED: Final = {
+    "name": ("account", "requested", "asked", "model", "provider", "tier", "fallback_from"),
+    "tagset": ("tags",),
+    "price": ("price",),
+}
+"""Columns of `call` by the tables of which they have ids."""
+
+_GONE: Final = " OR ".join(
+    f"({column} IS NOT NULL AND {column} NOT IN (SELECT id FROM {table}))"  # noqa: S608  constant names
+    for table, columns in _NAMED.items()
+    for column in columns
+)
+
+_NAMELESS: Final = f"SELECT id FROM call WHERE {_GONE}"  # noqa: S608  constant names
+
 
 def _rollup(table: str, keys: str, selected: str) -> str:
     """Days on which a rollup differs from its rows; rows with nothing in them are as good as none."""
@@ -124,6 +139,10 @@ def check(conn: sqlite3.Connection) -> list[str]:
     faults += [
         f"A correction is of call {call}, which is not there."
         for (call,) in conn.execute(_UNHEARD_OF).fetchmany(_MOST)
+    ]
+    faults += [
+        f"What call {call} says of a name, its tags or its rates is not there."
+        for (call,) in conn.execute(_NAMELESS).fetchmany(_MOST)
     ]
     faults += [f"Two calls have the id {call}." for (call,) in conn.execute(_TWICE).fetchmany(_MOST)]
     for table, statement in _ROLLUPS.items():
