@@ -18,11 +18,11 @@ from workload import ACCOUNTS, BUDGETS, COST, DAY, HOLD, MODELS, Calls, at, boun
 
 Call = Callable[[], None]
 
-WINDOW = "SELECT id FROM budget_window"
+WINDOW = "SELECT min(id) FROM budget_window"
 RESERVE = """UPDATE budget_window SET held = held + ?1 WHERE id = ?2 AND limit_nano - spent - held >= ?1"""
 SETTLE = "UPDATE budget_window SET held = held - ?, spent = spent + ? WHERE id = ?"
 INSERT = """INSERT INTO call (seq, id, state, owner, account, context, requested, asked, model, operation,
-  attempts, input, expected, held, budget_window, flags, provider)
+  attempts, input, expected, held, windows, flags, provider)
 VALUES (?, ?, 0, 1, ?, 0, ?, ?, ?, 0, 1, 1200, ?, ?, ?, 0, 1)"""
 END = """UPDATE call SET state = 1, outcome = 0, recorded = ?, duration = 800000, cached = 1024, output = 150,
   reasoning = 64, usage_source = 0, cost = ?2, counted = ?2, cost_source = 1, request_id = ?3,

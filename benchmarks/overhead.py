@@ -23,6 +23,7 @@ from typing import Any
 
 import canned
 import openai
+import workload
 from pairing import Block, Paired, paired, quartiles
 
 import farthing
@@ -38,9 +39,10 @@ clock = time.perf_counter_ns
 class Bench:
     """One run: its folder, its size, its event loop and what it has found."""
 
-    def __init__(self, folder: Path, *, quick: bool) -> None:
+    def __init__(self, folder: Path, *, quick: bool, rows: int = 0) -> None:
         self.folder = folder
         self.quick = quick
+        self._big = workload.big(folder / "big.db", rows) if rows else None
         self.runner = asyncio.Runner()
         self.rows: list[dict[str, Any]] = []
         self._ledgers = 0
@@ -49,7 +51,10 @@ class Bench:
         """A warm meter on a ledger of its own."""
         self._ledgers += 1
         budgets = [farthing.Budget(f"house-{n}", 1_000_000) for n in range(standing)]
-        made = farthing.Meter(self.folder / f"{self._ledgers}.db", durability=durability, budgets=budgets)
+        path = self.folder / f"{self._ledgers}.db"
+        if self._big is not None:
+            workload.copy(self._big, path)
+        made = farthing.Meter(path, durability=durability, budgets=budgets)
         made.warm()
         return made
 
@@ -326,12 +331,15 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, help="where ledgers are made; on the disk that is to be measured"
     )
+    parser.add_argument(
+        "--rows", type=int, default=0, help="on copies of a ledger with so many; it takes a while"
+    )
     given = parser.parse_args()
     facts = surroundings()
     for name, value in facts.items():
         print(f"{name:9} {value}")
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-        bench = Bench(Path(folder), quick=given.quick)
+        bench = Bench(Path(folder), quick=given.quick, rows=given.rows)
         before = disk(bench.folder)
         print(f"fdatasync {before[1]:.0f} us ({before[0]:.0f}..{before[2]:.0f})\n")
         print(f"{'':46} {'bare us':>9} {'added us':>9}  {'(quartiles)':24}{'ratio':>6} {'CPU us':>9}")

@@ -88,6 +88,10 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=120)
     parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args()
+    if unknown := sorted(set(given.names) - set(WAYS)):
+        parser.error(f"there is no {', '.join(unknown)} among {', '.join(WAYS)}")
+    if given.pairs < 1:
+        parser.error("pairs are 1 or more")
     facts = surroundings()
     for name, value in facts.items():
         print(f"{name:9} {value}")

@@ -55,7 +55,7 @@ def fresh(path: Path, budgets: Sequence[Budget] = BUDGETS) -> Path:
     ledger = at(path)
     for budget in budgets:
         ledger.set_budget(budget, origin="code")
-    calls = Calls(ledger, [bound(budget) for budget in budgets if budget.per is None])
+    calls = Calls(ledger, [bound(budget) for budget in budgets if budget.per is None], "first")
     calls.pair(ledger)  # which makes the windows
     ledger.close()
     return path

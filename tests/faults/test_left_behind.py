@@ -123,6 +123,36 @@ def test_whoever_waited_too_long_frees_a_lock_that_its_own_process_has_left_mean
     ledger.close()
 
 
+STARTS_ANOTHER = """
+import os, subprocess, sys
+from ledger.making import opened
+lock = opened(sys.argv[1])._connections._lock
+if sys.argv[2] == "inherited":
+    os.set_inheritable(lock._fd, True)
+lock.acquire(None)
+subprocess.Popen([sys.executable, "-c", "print('up', flush=True); input()"], close_fds=False)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a lock there is of the process")
+@pytest.mark.parametrize("how", ["closed", "inherited"], ids=["closed", "control"])
+def test_a_program_that_was_started_in_a_write_does_not_hold_the_lock_file(ledger: Ledger, how: str) -> None:
+    """It outlives its parent, which is killed."""
+    process = python(STARTS_ANOTHER, ledger.where, how)
+    assert process.stdin
+    assert process.stdout
+    assert process.stdout.readline() == "up\n"
+    assert not is_free(ledger)
+    process.kill()
+    process.wait(PATIENCE)
+    assert is_free(ledger) is (how == "closed")
+    process.stdin.write("\n")
+    process.stdin.close()
+    process.stdout.read()  # until the other has ended, too
+    process.stdout.close()
+
+
 FORKING = """
 import os, signal, sys, threading, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads is what this is about
@@ -130,7 +160,7 @@ os.register_at_fork(after_in_child=lambda: signal.alarm(int(sys.argv[3])))  # th
 from farthing.ledger.writing import connection
 from ledger.making import opened, reserved, settlement
 if sys.argv[2] == "closes":
-    connection._leak = lambda conn: conn.close()
+    connection.leak = lambda conn: conn.close()
 ledger = opened(sys.argv[1], timeout=0.1)
 reserved(ledger)
 inside, go = threading.Event(), threading.Event()

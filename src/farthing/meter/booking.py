@@ -177,8 +177,9 @@ class Booking:
         """Set money aside for a call that no wrapper sees: `amount` USD, or what the tokens may cost.
 
         Without `input_tokens` the model's whole context window is held, without `max_output_tokens` its
-        largest output. There is no request that could be changed: no budget's `fallback` is held for, and
-        nothing is capped. Ask for the cheaper model after the refusal.
+        largest output; what is billed by characters, seconds, images or pages needs `amount` under a hard
+        budget. There is no request that could be changed: no budget's `fallback` is held for, and nothing is
+        capped. Ask for the cheaper model after the refusal.
 
         Raises:
             InsufficientCredits, UnpricedModel: as a wrapped client does.

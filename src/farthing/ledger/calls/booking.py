@@ -333,9 +333,10 @@ def _expire_one(conn: sqlite3.Connection, now: int, row: tuple[Any, ...], runnin
     cost = None if None in prompts else sum(prompts)
     counted = min(held + sum(each for each, _ in more), MAX_CALL)
     source = COST_SOURCE["unpriced" if cost is None else "priced"]
+    of_usage = USAGE_SOURCE["unknown"] if tokens is None else _ESTIMATED
     ending = (
         EXPIRED, OUTCOME["expired"], now, None, provider, model, tier, attempts + len(more), tokens, None,
-        None, None, None, _ESTIMATED, cost, counted, source, None, None, None, None, None, None,
+        None, None, None, of_usage, cost, counted, source, None, None, None, None, None, None,
         LOST if more else 0, topped.units_of(more), None,
     )  # fmt: skip
     _rebook(conn, seq, old, ending)
