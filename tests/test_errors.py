@@ -52,3 +52,16 @@ def test_the_public_form_shows_no_amounts_of_a_shared_budget():
     assert public["required"] == Decimal("0.01")
     own = errors.InsufficientCredits("no", limit=Decimal(5), shared=False)
     assert own.public_dict()["limit"] == Decimal(5)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [errors.InvalidBudget, errors.LedgerError, errors.InsufficientCredits],
+    ids=lambda kind: kind.__name__,
+)
+def test_a_message_that_names_a_whole_file_keeps_its_beginning_and_its_end(make):
+    error = make(f"the budget named {'x' * 1_000_000} is not understood: say $5/day")
+    assert len(str(error)) < 1_100
+    assert str(error).startswith("the budget named xxx")
+    assert str(error).endswith("x is not understood: say $5/day")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)

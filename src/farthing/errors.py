@@ -22,7 +22,7 @@ All of them can be pickled.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,8 +48,21 @@ __all__ = [
 ]
 
 
+_LONGEST: Final = 1_000
+"""Characters of a message: what it names was given by somebody, and may be a whole file."""
+
+
 class FarthingError(Exception):
     """Base of all errors that farthing raises."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(_shortened(each) if isinstance(each, str) else each for each in args))
+
+
+def _shortened(message: str) -> str:
+    if len(message) <= _LONGEST:
+        return message
+    return f"{message[: _LONGEST * 2 // 3]} ... {message[-_LONGEST // 3 :]}"
 
 
 class Refused(FarthingError):

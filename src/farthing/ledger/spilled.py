@@ -54,6 +54,11 @@ class Spilled:
 class Spills(Protocol):
     """The verbs of a ledger for what was spilled."""
 
+    @property
+    def patience(self) -> float:
+        """Seconds that somebody waits for it."""
+        ...
+
     def ledger_id(self) -> str:
         """What tells this ledger from any other, also after it was moved."""
         ...

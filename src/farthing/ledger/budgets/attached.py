@@ -19,7 +19,7 @@ from farthing.records import Budget
 
 __all__ = ["Given", "inherit", "same_rules"]
 
-_MOST: Final = 20_000
+_MOST: Final = 8_192
 
 _FIND: Final = "SELECT id, rules FROM budget WHERE attached = 1 AND name = ?"
 

@@ -20,7 +20,7 @@ from farthing.records import Budget
 
 __all__ = ["Place", "Windows", "between", "counted_at", "make", "place_of"]
 
-_MOST: Final = 20_000
+_MOST: Final = 8_192
 """Windows that are remembered; a run has one of its own."""
 
 

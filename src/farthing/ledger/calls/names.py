@@ -20,7 +20,7 @@ PROVIDER: Final = 2
 MODEL: Final = 3
 TIER: Final = 4
 
-_MOST: Final = 50_000
+_MOST: Final = 16_384
 """Entries that are remembered; users may have any number of accounts and tag sets."""
 
 

@@ -15,10 +15,10 @@ from farthing.ledger.sqlite import SqliteLedger
 from farthing.ledger.store import Clock, StandingBudget
 from farthing.ledger.upkeep.migrations import is_current
 from farthing.ledger.writing.connection import Connections
-from farthing.ledger.writing.faults import translated
+from farthing.ledger.writing.faults import sure, translated
 from farthing.ledger.writing.place import refuse_other_names
 
-__all__ = ["ReadOnlyLedger"]
+__all__ = ["ReadOnlyLedger", "id_at"]
 
 _UNOPENED: Final = (0, 0)
 
@@ -124,6 +124,31 @@ class ReadOnlyLedger(SqliteLedger):
             self._connections.close(self._farewell)
         except sqlite3.Error as error:
             raise translated(error, self.where) from error
+
+
+_PATIENCE: Final = 1.0
+"""Seconds that a mere question waits for another program's exclusive lock, which is brief and rare."""
+
+_ID: Final = "SELECT text FROM meta WHERE key = 'ledger_id'"
+
+
+def id_at(path: str) -> str | None:
+    """The id of the ledger at a path; None if there is no file.
+
+    Raises:
+        LedgerError: if it cannot be read; `LedgerCorrupt` if there is no ledger in it.
+    """
+    try:
+        if not Path(path).is_file() or not Path(path).stat().st_size:
+            return None
+        connection = _Reading(path, timeout=_PATIENCE, ready=_nothing)
+        try:
+            found: str = connection.read(lambda conn: sure(conn, _ID)[0])
+        finally:
+            connection.close(_nothing)
+    except (OSError, ValueError, sqlite3.Error) as error:
+        raise translated(error, path) from error
+    return found
 
 
 def _nothing(conn: sqlite3.Connection) -> None:

@@ -14,16 +14,19 @@ import os
 import stat
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
+from farthing.errors import LedgerCorrupt, LedgerError
 from farthing.ledger.keeping import Waiting
 from farthing.ledger.spilled import Spilled, from_document, to_document
 from farthing.ledger.writing.lock import try_lock
+from farthing.struck import pass_on
 
-__all__ = ["Line", "SpillFile", "folders", "left_behind", "line_of", "openings", "waiting"]
+__all__ = ["Line", "SpillFile", "folders", "is_at", "left_behind", "line_of", "openings", "waiting"]
 
 SUFFIX: Final = ".spill"
 BAD: Final = ".bad"
@@ -41,10 +44,41 @@ class Line:
     ledger_id: str | None = None
     path: str | None = None
 
-    def belongs_to(self, ledger_id: str, path: str) -> bool:
-        """Whether it is of the ledger with this id. One that was written before the ledger could be opened
-        goes by the path."""
-        return self.ledger_id == ledger_id if self.ledger_id else self.path == path
+    def belongs_to(
+        self, ledger_id: str, path: str, elsewhere: Callable[[str, str], bool] | None = None
+    ) -> bool:
+        """Whether it is of the ledger with this id at this path. One that was written before the ledger could
+        be opened goes by the path.
+
+        Args:
+            elsewhere: whether a ledger is at another path, `is_at` by default: a copy has the id of the
+                ledger that it was made of, and must not take what is that one's.
+        """
+        if not self.ledger_id or self.path == path:
+            return self.path == path and self.ledger_id in {None, "", ledger_id}
+        elsewhere = elsewhere or is_at
+        return self.ledger_id == ledger_id and not (
+            self.path and not _is_same(self.path, path) and elsewhere(self.path, ledger_id)
+        )
+
+
+def is_at(path: str, ledger_id: str) -> bool:
+    """Whether the ledger with this id is at a path; True, too, if nobody can tell now."""
+    from farthing.ledger.upkeep.readonly import id_at  # noqa: PLC0415  a ledger, which has this
+
+    try:
+        return id_at(path) == ledger_id
+    except LedgerCorrupt:  # it can take nothing in
+        return False
+    except LedgerError:
+        return True
+
+
+def _is_same(path: str, other: str) -> bool:
+    try:
+        return Path(path).samefile(other)
+    except OSError:
+        return False
 
 
 def line_of(  # noqa: PLR0917  the fields of a line
@@ -65,19 +99,20 @@ def parsed(raw: bytes) -> Line:
         head, call = json.loads(body)
         spilled = from_document(call)
         return Line(raw, spilled, head["ledger_id"], head["path"])
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except Exception as error:  # noqa: BLE001  whatever another release may have written
+        pass_on(error)
         return Line(raw)
 
 
-def folders(ledger: str) -> Iterator[Path]:
+def folders(ledger: str) -> list[Path]:
     """Where spills of a ledger may lie: the user's state folder, beside the ledger, the temporary folder."""
     import platformdirs  # noqa: PLC0415  only where something is spilled
 
-    with contextlib.suppress(OSError, RuntimeError):
-        yield platformdirs.user_state_path("farthing", appauthor=False) / "spill"
-    yield Path(ledger).parent
     user = os.geteuid() if hasattr(os, "geteuid") else "user"
-    yield Path(tempfile.gettempdir()) / f"farthing-{user}"
+    found = [Path(ledger).parent, Path(tempfile.gettempdir()) / f"farthing-{user}"]
+    with contextlib.suppress(OSError, RuntimeError):
+        found.insert(0, platformdirs.user_state_path("farthing", appauthor=False) / "spill")
+    return found
 
 
 def waiting(ledger: str, ledger_id: str) -> Waiting:
@@ -85,6 +120,7 @@ def waiting(ledger: str, ledger_id: str) -> Waiting:
     calls: set[str] = set()
     gone: set[str] = set()
     bad: list[str] = []
+    elsewhere = cache(is_at)
     for folder in dict.fromkeys(folders(ledger)):
         try:
             found = sorted(folder.iterdir())
@@ -97,7 +133,7 @@ def waiting(ledger: str, ledger_id: str) -> Waiting:
             with contextlib.suppress(OSError), path.open("rb") as file:
                 for raw in file:
                     line = parsed(raw.rstrip(b"\n"))
-                    if line.spilled is not None and line.belongs_to(ledger_id, ledger):
+                    if line.spilled is not None and line.belongs_to(ledger_id, ledger, elsewhere):
                         of_it = gone if line.spilled.state == "gone" else calls
                         of_it.add(line.spilled.reservation.id)
     return Waiting(len(calls - gone), tuple(bad))
@@ -121,6 +157,11 @@ class SpillFile:
         except BaseException:
             os.close(self._fd)
             raise
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was removed, or left to others."""
+        return self._fd < 0
 
     def _check(self) -> None:
         found = os.fstat(self._fd)

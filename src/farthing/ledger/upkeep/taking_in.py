@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol, TypeVar
 
-from farthing.errors import FarthingError
 from farthing.ledger.calls import booking
+from farthing.ledger.calls.codes import CORRECTED, OUTCOME
 from farthing.ledger.calls.ids import find_begun
 from farthing.ledger.calls.keys import DAY
 from farthing.ledger.calls.names import Names
@@ -19,16 +19,23 @@ from farthing.ledger.writing.connection import Connections
 from farthing.ledger.writing.faults import sure
 from farthing.ledger.writing.group import concerns_all
 from farthing.records import Usage
+from farthing.struck import pass_on
 
 __all__ = ["TakingIn"]
 
 _T = TypeVar("_T")
 
-_VOIDED: Final = f"SELECT 1 FROM call WHERE seq = ? AND owner IS NOT NULL AND state = {booking.VOIDED}"  # noqa: S608  a constant
+_MISTAKEN: Final = f"""SELECT state FROM call WHERE seq = ? AND
+  (owner IS NOT NULL AND state = {booking.VOIDED} OR owner IS NULL AND outcome = {OUTCOME["expired"]})
+  AND NOT flags & {CORRECTED}"""  # noqa: S608  constants
+"""Whose reserve came too late for the call, which went on without it, and was voided for that; or which was
+taken for lost, as it was read that it had been sent, and not yet how it ended."""
 
 _PRUNED: Final = f"SELECT 1 FROM meta WHERE key = 'pruned_before' AND number > ? / {DAY}"  # noqa: S608  a constant
 
 _LEDGER_ID: Final = "SELECT text FROM meta WHERE key = 'ledger_id'"
+
+_ANYTHING: Final = "UPDATE meta SET number = number WHERE key = 'budget_epoch'"
 
 
 class _Writes(Protocol):
@@ -47,6 +54,10 @@ class TakingIn:
     _settle: Callable[[sqlite3.Connection, Ending], bool]
     _book: Callable[[sqlite3.Connection, Entry], tuple[str, bool]]
 
+    @property
+    def patience(self) -> float:
+        return self._connections.timeout
+
     def ledger_id(self) -> str:
         found: str = self._connections.read(lambda conn: sure(conn, _LEDGER_ID)[0])
         return found
@@ -57,7 +68,8 @@ class TakingIn:
         answers: list[bool | Exception]
         try:
             answers = [*self._write(self._take_all, some, full=True)]
-        except (FarthingError, ValueError) as error:
+        except Exception as error:
+            pass_on(error)
             if concerns_all(error):
                 raise
             answers = [self._take_alone(each) for each in some]
@@ -69,9 +81,12 @@ class TakingIn:
     def _take_alone(self, one: tuple[Spilled, int]) -> bool | Exception:
         try:
             return self._write(self._take, one, full=True)
-        except (FarthingError, ValueError) as error:
+        except Exception as error:
+            pass_on(error)
             if concerns_all(error):
                 raise
+            # Of a line, whatever another release has written, only if anything else can be written now.
+            self._write(_changes_nothing, None, full=True)
             return error
 
     # Inside a transaction
@@ -95,11 +110,16 @@ class TakingIn:
                 end = booking.voided(end)
             return self._book(conn, Entry(reservation=spilled.reservation, settlement=end, digest=b""))[1]
         grant = spilled.grant() or Grant(row, spilled.reservation, spilled.held)
-        if spilled.call is None and conn.execute(_VOIDED, (row,)).fetchone():
-            # Its reserve came too late for the call, which went on without it, and was voided for that.
+        mistaken = spilled.call is None and conn.execute(_MISTAKEN, (row,)).fetchone()
+        if mistaken and (spilled.state == "ended" or mistaken[0] == booking.VOIDED):
+            end = booking.voided(end) if spilled.void else end
             booking.overwrite(conn, self._names, grant, end)
             return True
         return self._settle(conn, (grant, end, spilled.void))
+
+
+def _changes_nothing(conn: sqlite3.Connection, _: None) -> None:
+    conn.execute(_ANYTHING)
 
 
 def _expired(spilled: Spilled, now: int) -> Settlement:
