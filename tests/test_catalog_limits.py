@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from farthing.catalog import default
+from farthing.catalog import default, reasons
 from farthing.catalog.limits import _TABLE
 from farthing.catalog.source import load
 
@@ -106,10 +106,12 @@ def test_no_window_is_below_its_output_and_none_is_far_from_the_sources():
     "model",
     ["o1", "o1-mini", "o3-pro", "o4-mini-2025-04-16", "gpt-5", "gpt-5-nano", "gpt-5.4-mini", "gpt-6-sol",
      "O3", "gpt-5.2-codex", "openai/gpt-5", "gpt-oss-120b", "codex-mini-latest", "ft:o4-mini:a::b",
-     "gemini-2.5-pro", "models/gemini-3-flash-preview", "gemini-2.5-flash", "grok-4-0709", "grok-3-mini"],
+     "gemini-2.5-pro", "models/gemini-3-flash-preview", "gemini-2.5-flash", "grok-4-0709", "grok-3-mini",
+     "gemini-flash-latest", "~google/gemini-pro-latest"],
 )  # fmt: skip
 def test_models_that_reason(model):
     assert catalog.is_reasoning(model)
+    assert reasons(model)
 
 
 @pytest.mark.parametrize(
@@ -120,3 +122,25 @@ def test_models_that_reason(model):
 )  # fmt: skip
 def test_models_that_do_not_reason_as_openai_does(model):
     assert not catalog.is_reasoning(model)
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["deepseek-reasoner", "deepseek/deepseek-r1-0528:free", "us.deepseek.r1-v1:0", "perplexity/r1-1776",
+     "@cf/deepseek-ai/deepseek-r1-distill-qwen-32b", "magistral-medium-latest", "kimi-k2-thinking-turbo",
+     "moonshotai/Kimi-K2-Thinking", "qwq-32b-preview", "qwen/qwen3-235b-a22b-thinking-2507",
+     "sonar-reasoning-pro", "sonar-deep-research", "phi-4-reasoning-plus",
+     "anthropic/claude-3.7-sonnet:thinking"],
+)  # fmt: skip
+def test_models_that_show_their_reasoning_reason_too_but_not_unseen(model):
+    assert reasons(model)
+    assert not catalog.is_reasoning(model)
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["gpt-4o", "deepseek-chat", "kimi-k2", "sonar-pro", "mistral-large-latest", "gemini-flash-lite-latest",
+     "grok-4.20-0309-non-reasoning", "claude-sonnet-4-5", "r1x", "thinking", ""],
+)  # fmt: skip
+def test_models_that_answer_at_once(model):
+    assert not reasons(model)

@@ -266,6 +266,14 @@ def test_a_hold_takes_the_dearest_rate_that_may_apply():
     assert upper_rate(banded, "input", input_tokens=201) == 2500
 
 
+@pytest.mark.parametrize("unit", ["audio_output", "image_output", "reasoning"])
+def test_whatever_output_may_be_billed_as_can_be_its_dearest_rate(unit):
+    dear = rates(input=1000, output=5000, **{unit: 7000})
+    assert (upper_rate(dear, "output"), upper_rate(dear, "input")) == (7000, 1000)
+    assert total(Usage(input_tokens=0, output_tokens=10, **{f"{unit}_tokens": 10}), dear)[0] == 70
+    assert upper_rate(rates(output=5000, **{unit: 3000}), "output") == 5000
+
+
 def test_a_rate_that_nobody_states_can_be_told_from_zero():
     embedding = rates(input=1000)
     assert upper_rate(embedding, "output") == 0

@@ -28,7 +28,7 @@ Part = tuple[str, int | Decimal, int | Fraction | None]
 """(unit, quantity, pico-dollars for one; None if nobody knows)."""
 
 _INPUT = ("input", "cached", "cache_write", "cache_write_1h", "audio_input", "audio_cached", "image_input")
-_OUTPUT = ("output", "audio_output", "image_output")
+_OUTPUT = ("output", "audio_output", "image_output", "reasoning")
 _WIDE = Context(prec=60)
 _NOTHING = Usage()
 _TOKENS = frozenset({"input", "output"})
@@ -166,9 +166,9 @@ def prompt(tokens: int, rates: Rates) -> int | None:
 def upper_rate(rates: Rates, unit: str, *, input_tokens: int | None = None) -> int | Fraction:
     """The dearest pico-dollars that one token of "input" or "output" may cost.
 
-    Over audio, images and caches, and over the bands; with `input_tokens`, the most that the request may
-    have, over those bands only that it can reach. 0 where no price of the kind is stated, which is right for
-    the output of embeddings and says nothing of other calls: `has_rate` tells.
+    Over audio, images, reasoning and caches, and over the bands; with `input_tokens`, the most that the
+    request may have, over those bands only that it can reach. 0 where no price of the kind is stated, which
+    is right for the output of embeddings and says nothing of other calls: `has_rate` tells.
     """
     kept = _tops.get(id(rates))
     if kept is None or kept[0] is not rates:

@@ -29,6 +29,7 @@ LEASE_SECONDS = 600
 
 NURSERY = """
 import itertools, json, os, signal, sys, threading
+signal.signal(signal.SIGINT, signal.SIG_IGN)
 from farthing.testing import FakeClock, FakeIds
 from guard.making import *
 from ledger.making import add_up_often
@@ -66,11 +67,14 @@ for line in sys.stdin:
 
 
 class Nursery:
-    """A process that has loaded everything and opened no ledger; it forks the callers that are killed."""
+    """A process that has loaded everything and opened no ledger; it forks the callers that are killed.
 
-    def __init__(self, folder: Path) -> None:
+    `prepare` is code that it runs first: the fault of a control. A Ctrl-C is for whoever started it.
+    """
+
+    def __init__(self, folder: Path, prepare: str = "") -> None:
         self._folder = folder
-        self._process = python(NURSERY)
+        self._process = python(prepare + NURSERY)
 
     def __enter__(self) -> Self:
         return self

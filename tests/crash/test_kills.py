@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from crash.killing import NURSERY, Nursery, Tally, every_request_has_a_row, everything_is_there, kill_one
+from farthing.ledger.calls import booking
 from farthing.testing import FakeClock
 from guard.making import HANGING
 from ledger.making import python
@@ -32,6 +34,64 @@ def test_kills_lose_nothing_and_free_nothing(ledger_path: Path, durability: str)
     assert tally.with_open_holds * 3 >= tally.kills
     assert tally.acknowledged
     assert tally.expired
+
+
+def acknowledged_before_it_is_written(patch: pytest.MonkeyPatch) -> str:
+    """A settle answers, and what it was to write is lost with the process."""
+    return """
+from farthing.ledger.sqlite import SqliteLedger
+SqliteLedger.settle = lambda *_, **__: True
+"""
+
+
+def sent_before_it_is_written(patch: pytest.MonkeyPatch) -> str:
+    """A reserve answers, and its call is written only when it ends."""
+    return """
+from farthing.ledger.sqlite import SqliteLedger
+from farthing.ledger.store import Grant
+written, ended = SqliteLedger.reserve, SqliteLedger.settle
+def reserve(ledger, want):
+    answer = written(ledger, want)
+    if isinstance(answer, Grant):
+        ledger.release(answer)
+    return answer
+def settle(ledger, grant, end, *, void=False):
+    return ended(ledger, written(ledger, grant.reservation), end, void=void)
+SqliteLedger.reserve, SqliteLedger.settle = reserve, settle
+"""
+
+
+def freed_by_death(patch: pytest.MonkeyPatch) -> str:
+    """Whoever expires what the dead held takes it for nothing."""
+    expire = booking._expire
+    patch.setattr(
+        booking, "_expire", lambda conn, now, dead: expire(conn, now, [(*row[:-1], 0) for row in dead])
+    )
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("fault", "noticed"),
+    [
+        (acknowledged_before_it_is_written, "<= dict_keys"),
+        (sent_before_it_is_written, "requests"),
+        (freed_by_death, "expired"),
+    ],
+)
+def test_a_ledger_with_a_fault_breaks_a_promise(
+    ledger_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Callable[[pytest.MonkeyPatch], str],
+    noticed: str,
+) -> None:
+    """The control."""
+    clock, tally = FakeClock(), Tally()
+    seed = 1  # kills while all threads wait for their answers
+    with Nursery(ledger_path.parent, fault(monkeypatch)) as nursery:
+        kill = kill_one(ledger_path, nursery, seed, durability="fast", now=clock.time_ns())
+        with pytest.raises(AssertionError, match=noticed):  # noqa: PT012  whichever notices
+            everything_is_there(ledger_path, kill, clock, tally)
+            every_request_has_a_row(ledger_path, kill, seed, clock)
 
 
 LAST_TO_END = """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from farthing import InsufficientCredits, Meter
+from farthing import InsufficientCredits, Meter, limits
 from farthing.records import Budget
 from farthing.testing import FakeClock
 from faults.world import metered
@@ -149,6 +149,30 @@ def test_each_instant_of_a_day_is_in_one_window_of_that_day(make, clock, zone, d
     assert (first, second, third) == (1, quarters, 1)
 
 
+def offset_of_noon(timezone: str, day: int) -> int:
+    """As if clocks were changed at midnight."""
+    noon = datetime.fromtimestamp(day * 86_400, UTC).replace(hour=12, tzinfo=ZoneInfo(timezone))
+    return day * 86_400 * 10**9 - int(noon.utcoffset().total_seconds()) * 10**9
+
+
+def offset_of_winter(timezone: str, day: int) -> int:
+    """As if they never were."""
+    winter = datetime(2026, 1, 1, tzinfo=ZoneInfo(timezone))
+    return day * 86_400 * 10**9 - int(winter.utcoffset().total_seconds()) * 10**9
+
+
+@pytest.mark.parametrize("midnight", [offset_of_noon, offset_of_winter])
+def test_days_without_their_changes_of_clocks_are_noticed(
+    make, clock, monkeypatch: pytest.MonkeyPatch, midnight: Callable[[str, int], int]
+) -> None:
+    """The control."""
+    monkeypatch.setattr(limits, "_midnight", midnight)
+    with pytest.raises(AssertionError):
+        test_each_instant_of_a_day_is_in_one_window_of_that_day(
+            make, clock, "Europe/Berlin", "2026-10-25", 25
+        )
+
+
 @pytest.mark.parametrize(
     ("instant", "period", "anchor", "starts", "ends"),
     [
@@ -171,6 +195,21 @@ def test_months_weeks_and_years_end_where_the_calendar_says(  # noqa: PLR0917  i
     [(begins, until, spent)] = windows(meter)
     assert until is not None
     assert (begins.date().isoformat(), until.date().isoformat(), spent) == (starts, ends, 1)
+
+
+@pytest.mark.parametrize("instant", ["2026-02-28T12:00", "2026-04-30T00:00"])
+def test_a_month_whose_anchor_is_not_clamped_to_its_last_day_is_noticed(
+    make, clock, monkeypatch: pytest.MonkeyPatch, instant: str
+) -> None:
+    """The control."""
+    monkeypatch.setattr(
+        limits, "_day_in_month", lambda month, anchor: limits._first_of_month(month) + anchor - 1
+    )
+    ends = {"02": "2026-03-31", "04": "2026-05-31"}[instant[5:7]]
+    with pytest.raises(AssertionError):
+        test_months_weeks_and_years_end_where_the_calendar_says(
+            make, clock, instant, "month", 31, instant[:10], ends
+        )
 
 
 def test_totals_by_day_are_those_of_utc_whatever_the_zone_of_a_budget(make, clock):

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from farthing.engine.overdue import Overdue
 from farthing.errors import LedgerCorrupt, LedgerError, LedgerFull
 from farthing.ledger import Ledger
+from farthing.ledger.writing import faults
 from farthing.records import Budget
 from farthing.testing import FakeProvider
 from faults.world import COST, ask, client_of, metered, small_disk, spills
@@ -62,6 +64,15 @@ def test_calls_that_end_on_a_full_disk_are_spilled_and_booked_when_there_is_room
     assert spills(home) == []
 
 
+def test_calls_that_end_on_a_full_disk_without_being_spilled_are_missed(
+    disk: Path, home: Path, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control."""
+    monkeypatch.setattr(Overdue, "_spill", lambda *_: None)
+    with pytest.raises(AssertionError):
+        test_calls_that_end_on_a_full_disk_are_spilled_and_booked_when_there_is_room(disk, home, provider)
+
+
 def test_calls_without_a_hard_budget_go_on_over_a_full_disk(
     disk: Path, home: Path, provider: FakeProvider
 ) -> None:
@@ -86,6 +97,16 @@ def test_a_disk_without_room_for_a_ledger_is_an_error_that_says_so(disk: Path) -
     ledger = opened(disk / "ledger.db")
     assert reserved(ledger)
     ledger.close()
+
+
+def test_a_full_disk_that_is_an_error_like_any_other_is_noticed(
+    disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control."""
+    monkeypatch.setattr(faults, "LedgerFull", LedgerError)
+    with pytest.raises(LedgerError) as passed_on:
+        test_a_disk_without_room_for_a_ledger_is_an_error_that_says_so(disk)
+    assert not isinstance(passed_on.value, LedgerFull)
 
 
 def test_a_disk_that_is_mounted_read_only_can_be_read(disk: Path, provider: FakeProvider) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from farthing.errors import LedgerLocked
+from farthing.ledger.writing.lock import FileLock
 from farthing.records import Budget
 from farthing.testing import FakeProvider
 from faults.world import COST, PATIENCE, ask, client_of, ended, metered, python, says, spills
@@ -49,6 +50,11 @@ ledger._write(stop, None, full=False)
 print("done", flush=True)
 sys.stdin.readline()
 """
+
+CHECKPOINT = 16_000 * 2_072
+"""Bytes of the log from which on SQLite writes it back: so many pages, with their heads."""
+MOST_LOGGED = 12_000
+"""Bytes of it that a call writes, at most."""
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="flock and SIGSTOP are POSIX")
 
@@ -86,6 +92,19 @@ def test_what_is_held_for_longer_than_the_timeout_stops_only_what_a_hard_budget_
         assert meter.engine.ledger.totals()[0].calls == 2
         assert meter.engine.ledger.check() == []
     assert spills(home) == []
+
+
+@pytest.mark.parametrize("holder", ["lock file"], indirect=True)
+def test_what_is_held_is_written_all_the_same_without_the_lock_file(
+    ledger_path: Path, holder: object, provider: FakeProvider, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control."""
+    monkeypatch.setattr(FileLock, "acquire", lambda *_: None)
+    monkeypatch.setattr(FileLock, "wait", lambda _: None)
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        test_what_is_held_for_longer_than_the_timeout_stops_only_what_a_hard_budget_binds(
+            ledger_path, holder, provider, home
+        )
 
 
 def test_many_threads_wait_a_bounded_time_for_a_holder_and_all_calls_are_booked_in_the_end(
@@ -156,8 +175,16 @@ def test_a_holder_that_is_killed_while_it_is_stopped_leaves_the_ledger_free(ledg
     ledger.close()
 
 
+def times_begun(log: Path) -> int:
+    """How often the log has been started over (https://sqlite.org/fileformat2.html#the_write_ahead_log)."""
+    with log.open("rb") as file:
+        return int.from_bytes(file.read(16)[12:], "big")
+
+
 def snapshot_while(path: Path, calls: int) -> int:
-    """Bytes of the log after so many calls were written under a reader's snapshot."""
+    """Bytes of the log after so many calls were written under a reader's snapshot; once that has ended the
+    log starts over."""
+    log = path.with_name(path.name + "-wal")
     ledger = opened(path)
     bound = with_budget(ledger, Budget("all", 1_000_000))
     ledger.settle(reserved(ledger, [bound]), settlement())
@@ -167,22 +194,25 @@ def snapshot_while(path: Path, calls: int) -> int:
         for _ in range(calls):
             ledger.settle(reserved(ledger, [bound]), settlement())
         assert reader.execute("SELECT count(*) FROM calls").fetchone() == (1,)
-        grown = path.with_name(path.name + "-wal").stat().st_size
+        grown, begun = log.stat().st_size, times_begun(log)
         reader.execute("COMMIT")
     assert ledger.totals()[0].calls == calls + 1
-    for _ in range(20):  # the log starts over at the next checkpoint
+    for _ in range(20):
         ledger.settle(reserved(ledger, [bound]), settlement())
+    assert times_begun(log) == begun + 1
+    assert log.stat().st_size <= grown
     assert ledger.check() == []
     ledger.close()
-    assert not path.with_name(path.name + "-wal").exists()
+    assert not log.exists()
     return grown
 
 
 def test_a_reader_that_keeps_its_snapshot_neither_stops_writers_nor_sees_them(ledger_path: Path) -> None:
-    assert snapshot_while(ledger_path, 2_000) > 0
+    grown = snapshot_while(ledger_path, CHECKPOINT // 4_000)
+    assert CHECKPOINT < grown < CHECKPOINT * 4
 
 
 @pytest.mark.slow
 def test_a_hundred_thousand_calls_under_a_snapshot_grow_the_log_by_what_they_wrote(ledger_path: Path) -> None:
     grown = snapshot_while(ledger_path, 100_000)
-    assert grown < 100_000 * 40_000
+    assert grown < 100_000 * MOST_LOGGED

@@ -15,6 +15,7 @@ import pytest
 
 from farthing.errors import LedgerCorrupt, LedgerError
 from farthing.ledger.calls.summing import Summing
+from farthing.ledger.sqlite import SqliteLedger
 from farthing.records import Budget
 from farthing.testing import FakeProvider
 from faults.world import COST, ask, client_of, metered, spills
@@ -200,6 +201,17 @@ def test_a_damaged_page_is_an_error_or_a_fault_that_check_finds_and_a_restored_o
         everything(sound.path)
     sound.damage(at, old)
     everything(sound.path)
+
+
+def test_a_page_that_was_lost_is_not_noticed_without_check(
+    sound: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control."""
+    monkeypatch.setattr(SqliteLedger, "check", lambda _: [])
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        test_a_damaged_page_is_an_error_or_a_fault_that_check_finds_and_a_restored_one_works_again(
+            sound, lost, ("budget_window", "leaf")
+        )
 
 
 @pytest.mark.parametrize(

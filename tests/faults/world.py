@@ -82,7 +82,8 @@ def ended(process: subprocess.Popen[str]) -> None:
 
 @contextmanager
 def small_disk(folder: Path, size: str = "2m") -> Iterator[Path]:
-    """A file system of its own at `folder`; the test is skipped where that cannot be."""
+    """A file system of its own at `folder`; the test is skipped where that cannot be: nobody but root may
+    mount one. Under CI it fails for root."""
     folder.mkdir()
     refused = ""
     if sys.platform != "linux" or not shutil.which("mount"):

@@ -4,10 +4,11 @@
 
 So strikes Ctrl-C; with `--exception` the soft time limit of a task queue, which is an `Exception`, or with
 `--exception TimeoutError` a timeout by alarm. The server is a function in this process, so that a call
-consists of what farthing does. It prints what came of the calls as JSON, with status 0 if every promise was
-kept: what returned is there, complete; of what was struck there is a row that ended (booked, or voided) or
-none; its caller saw what the handler raised, and nothing else; nothing is held, no call is open, and neither
-a transaction nor the lock file is left to keep others from writing.
+consists of what farthing does. It prints its seed and what came of the calls as JSON, with status 0 if every
+promise was kept: what returned is there, complete; of what was struck there is a row that ended (booked, or
+voided) or none; its caller saw what the handler raised, and nothing else; nothing is held, no call is open,
+and neither a transaction nor the lock file is left to keep others from writing; and the meter closes soon.
+If one was broken, the ledger stays where it says.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import contextlib
 import fcntl
 import json
 import random
+import shutil
 import signal
 import sqlite3
 import sys
@@ -42,6 +44,8 @@ LONGEST_PAUSE = 600e-6
 
 PROBE_EVERY = 100
 PATIENCE = 20.0
+CLOSING = 5.0
+"""Seconds that a close may take, on a machine that is busy: it waits for no thread to have idled."""
 
 ANSWER = {"model": "gpt-4o", "usage": {"prompt_tokens": 5, "completion_tokens": 300, "total_tokens": 305}}
 OPTIONS = SimpleNamespace(method="post", url="/chat/completions", json_data=CALL)
@@ -109,28 +113,53 @@ def by_a_task(meter: Meter) -> Request:
     return lambda: client.request(None, OPTIONS).__await__()
 
 
+class Handlers:
+    """Of the signal that strikes, and of Ctrl-C, from now on.
+
+    Attributes:
+        raised: how often one struck.
+        lost: how often in a finalizer, which cannot raise.
+    """
+
+    def __init__(self, kind: type[BaseException]) -> None:
+        self._kind = kind
+        self.raised = 0
+        self.lost = 0
+        self._interrupted = False
+        sys.unraisablehook = self._lose
+        # Python would say that a finalizer was struck, and that a coroutine was, before it began.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        signal.signal(signal.SIGINT, self._interrupt)
+        signal.signal(signal.SIGALRM, self._strike)
+
+    def _strike(self, *_: object) -> None:
+        self.raised += 1
+        raise self._kind
+
+    def _lose(self, unraisable: Any) -> None:
+        self.lost += isinstance(unraisable.exc_value, self._kind)
+
+    def _interrupt(self, *_: object) -> None:
+        self._interrupted = True
+        raise KeyboardInterrupt
+
+    def pass_on_an_interrupt(self) -> None:
+        """Raise what another signal may have struck on top of."""
+        if self._interrupted:
+            raise KeyboardInterrupt
+
+
 async def bombard(
     request: Request, path: Path, signals: int, seed: int, kind: type[BaseException]
 ) -> dict[str, Any]:
-    """Call until so many signals have struck a call; who was told what."""
+    """Call until so many signals have struck a call; who was told what. A Ctrl-C ends it, whatever strikes
+    on top of it."""
     rng = random.Random(seed)
     returned, struck, beside = 0, 0, 0
     told: Counter[str] = Counter()
-    raised: Counter[str] = Counter()
-
-    def strike(*_: object) -> None:
-        raised["by the handler"] += 1
-        raise kind
-
-    def lost(unraisable: Any) -> None:  # a finalizer that was struck cannot raise, and Python would say so
-        raised["in finalizers"] += isinstance(unraisable.exc_value, kind)
-
-    sys.unraisablehook = lost
-    warnings.simplefilter(
-        "ignore", RuntimeWarning
-    )  # as it does of a coroutine that was struck before it began
-    signal.signal(signal.SIGALRM, strike)
+    handlers = Handlers(kind)
     while struck < signals:
+        handlers.pass_on_an_interrupt()
         steps, goes_on = request(), True
         while goes_on:
             calling, waits = False, None
@@ -162,7 +191,7 @@ async def bombard(
         if struck % PROBE_EVERY == 0 and not can_be_written(path):
             break
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
-    swallowed = raised["by the handler"] - raised["in finalizers"] - told.pop("Struck", 0)
+    swallowed = handlers.raised - handlers.lost - told.pop("Struck", 0)
     return {"struck": struck, "beside": beside, "returned": returned, "swallowed": swallowed, "other": told}
 
 
@@ -213,18 +242,22 @@ def outcome(
         told = unsuspended(bombard(by_a_thread(meter), path, signals, seed, kind))
     unlocked = can_be_written(path)
     meter.wrap(Client()).request(None, OPTIONS)  # type: ignore[type-var]
+    began = time.monotonic()
     meter.close()
+    closing = time.monotonic() - began
     ledger = meter.engine.ledger
     faults = ledger.check()
     rows = ledger.calls(limit=10**7)
     outcomes = Counter(row["outcome"] for row in rows)
-    [(held, spent)] = held_and_spent(meter)
+    held, spent = (sum(each) for each in zip((0, 0), *held_and_spent(meter), strict=True))  # or no window
     still_open = ledger.facts()["open_calls"]
     meter.close()
     if told["swallowed"] or told["other"]:
         faults.append(f"{told['swallowed']} signals were not seen as such, but as {dict(told['other'])}.")
     if not unlocked:
         faults.append("A transaction or the lock file is left.")
+    if closing > CLOSING:
+        faults.append(f"It took {closing:.0f} s to close.")
     if still_open or held:
         faults.append(f"{still_open} calls are open and {held} nano-dollars are held.")
     if outcomes["complete"] < told["returned"] + 1:
@@ -249,7 +282,10 @@ def main() -> int:
     parser.add_argument("--exception", nargs="?", const="Exception", choices=[kind for kind in KINDS if kind])
     parser.add_argument("--without-rescue", action="store_true", help="the control: take the guard out")
     given = parser.parse_args()
-    path = given.ledger or Path(tempfile.mkdtemp(prefix="farthing-signals-")) / "ledger.db"
+    if given.signals < 1:
+        parser.error("signals are 1 or more")
+    folder = None if given.ledger else Path(tempfile.mkdtemp(prefix="farthing-signals-"))
+    path = folder / "ledger.db" if folder else given.ledger
     left = outcome(
         path,
         given.signals,
@@ -258,7 +294,9 @@ def main() -> int:
         task=given.task,
         exception=given.exception,
     )
-    sys.stdout.write(f"{json.dumps(left)}\n")
+    sys.stdout.write(f"{json.dumps({'seed': given.seed, 'ledger': str(path), **left})}\n")
+    if folder and not left["faults"]:
+        shutil.rmtree(folder)
     return int(bool(left["faults"]))
 
 

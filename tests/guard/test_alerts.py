@@ -408,7 +408,7 @@ def test_the_secret_is_one_for_all_processes_unless_it_is_given(
 
 
 def test_a_webhook_that_fails_is_tried_again(ledger_path: Path, hook: FakeProvider) -> None:
-    hook.script(Reply(status=500), Reply(body=OK))
+    hook.script(Reply(status=500, body=OK), Reply(body=OK))
     with metered(ledger_path, alert_url=address(hook)) as meter:
         meter.set_budget(Budget("all", 1, "total", alerts=(1.0,)))
         spend(meter, "2")
@@ -421,7 +421,7 @@ def test_whatever_a_webhook_answers_but_success_is_tried_again_after_twice_the_t
     ledger_path: Path, clock: FakeClock, hook: FakeProvider
 ) -> None:
     statuses = (301, 400, 404, 429, 503)
-    hook.script(*(Reply(status=status) for status in statuses), Reply(body=OK))
+    hook.script(*(Reply(status=status, body=OK) for status in statuses), Reply(body=OK))
 
     def delivered() -> int:
         """Requests that have come when a process has looked at what is due, and ended."""
@@ -466,15 +466,6 @@ def test_a_webhook_that_nobody_answers_is_tried_again_by_whoever_opens_the_ledge
         with metered(ledger_path, clock=clock, alert_url=address(hook)) as meter:
             meter.warm()
         assert [body["threshold"] for body in posted(hook)] == [1.0]
-
-
-def test_a_redirect_is_not_followed(ledger_path: Path, clock: FakeClock, hook: FakeProvider) -> None:
-    hook.script(Reply(status=307, headers={"location": f"{hook.base_url}/elsewhere"}))
-    with metered(ledger_path, clock=clock, alert_url=address(hook)) as meter:
-        meter.set_budget(Budget("all", 1, "total", alerts=(1.0,)))
-        spend(meter, "2")
-        hook.wait_for(1)
-    assert [request.path for request in hook.requests] == ["/v1/hook"]
 
 
 def test_a_name_and_password_in_the_address_are_sent_as_such(
@@ -543,6 +534,87 @@ def told_by_two_processes(path: Path, hook: FakeProvider, before: str = "") -> l
         _, errors = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, errors
     return sorted(body["threshold"] for body in posted(hook))
+
+
+def raised_by_nobody(path: Path, clock: FakeClock, count: int) -> None:
+    """So many alerts, in a ledger of which no process has anybody to tell."""
+    with metered(path, clock=clock) as meter:
+        meter.set_budget(Budget("all", 1, "total", alerts=tuple(n / 100 for n in range(1, count + 1))))
+        spend(meter, "2")
+
+
+def visited(path: Path, clock: FakeClock, heard: Heard) -> None:
+    """Another process comes, delivers what is due, and ends."""
+    with metered(path, clock=clock, on_alert=heard) as meter:
+        meter.warm()
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["", "control"])
+def test_many_that_arrive_slowly_arrive_once_each_whoever_else_looks(
+    ledger_path: Path, clock: FakeClock, heard: Heard, monkeypatch: pytest.MonkeyPatch, guarded: bool
+) -> None:
+    """Thirty of nine seconds are more than the two minutes for which nobody else tries; the control
+    undertakes them all at once."""
+    if not guarded:
+        monkeypatch.setattr(outbox, "_MOST", 100)
+    raised_by_nobody(ledger_path, clock, 30)
+
+    def slow(alert: Alert) -> None:
+        clock.advance(9)
+        heard(alert)
+        if len(heard.alerts) == 15:
+            visited(ledger_path, clock, heard)
+
+    with metered(ledger_path, clock=clock, on_alert=slow) as meter:
+        meter.warm()
+        heard.wait_for(30)
+    told = [alert.id for alert in heard.alerts]
+    assert len(set(told)) == 30
+    assert (len(told) == 30) == guarded
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["", "control"])
+def test_one_that_fails_late_is_not_told_again_where_another_process_has_delivered_it(
+    ledger_path: Path, clock: FakeClock, heard: Heard, monkeypatch: pytest.MonkeyPatch, guarded: bool
+) -> None:
+    if not guarded:
+        monkeypatch.setattr(outbox, "_SET_DUE", outbox._SET_DUE.partition(" AND due IS NOT NULL")[0])
+    raised_by_nobody(ledger_path, clock, 1)
+    failed = threading.Event()
+
+    def fails(alert: Alert) -> None:
+        clock.advance(180)
+        visited(ledger_path, clock, heard)
+        failed.set()
+        raise RuntimeError
+
+    with metered(ledger_path, clock=clock, on_alert=fails) as meter:
+        meter.warm()
+        assert failed.wait(PATIENCE)
+    clock.advance(3600)
+    visited(ledger_path, clock, heard)
+    assert (len(heard.alerts) == 1) == guarded
+
+
+def test_a_messenger_that_has_been_closed_undertakes_no_more(
+    ledger_path: Path, clock: FakeClock, heard: Heard
+) -> None:
+    raised_by_nobody(ledger_path, clock, 3)
+    threads = []
+
+    def on_alert(alert: Alert) -> None:
+        threads.append(threading.current_thread())
+        meter.engine.alerts.close()
+        heard(alert)
+
+    with metered(ledger_path, clock=clock, on_alert=on_alert) as meter:
+        meter.warm()
+        heard.wait_for(1)
+        threads[0].join(PATIENCE)
+        assert not threads[0].is_alive()
+    assert len(heard.alerts) == 1
+    visited(ledger_path, clock, heard)
+    assert sorted(heard.thresholds) == [0.01, 0.02, 0.03]
 
 
 def test_a_process_with_nobody_to_tell_leaves_it_to_one_that_has(

@@ -197,6 +197,57 @@ def test_what_strikes_the_loop_meanwhile_strikes_those_who_asked(tasks: int) -> 
     asyncio.run(main())
 
 
+def test_what_strikes_a_loop_does_not_strike_what_another_loop_asked_meanwhile() -> None:
+    courier, asked, struck = Courier(), threading.Event(), threading.Event()
+    answers: list[Any] = []
+
+    class Struck(BaseException):
+        pass
+
+    def at_once(_: list[int]) -> list[int]:
+        raise Struck
+
+    async def hold_the_round() -> None:
+        asked.set()
+        assert struck.wait(PATIENCE)
+
+    async def other() -> None:
+        both = [courier.bring(Together(list, n, list), print) for n in range(2)]
+        answers.extend(await asyncio.wait_for(asyncio.gather(*both, hold_the_round()), PATIENCE))
+
+    async def main() -> None:
+        both = [courier.bring(Together(list, n, at_once), print) for n in range(2)]
+        found = await asyncio.gather(*both, return_exceptions=True)
+        assert [type(answer) for answer in found] == [Struck, Struck]
+
+    thread = threading.Thread(target=asyncio.run, args=(other(),))
+    thread.start()
+    assert asked.wait(PATIENCE)
+    with contextlib.suppress(Struck):
+        asyncio.run(main())
+    struck.set()
+    thread.join(PATIENCE)
+    courier.stop()
+    assert answers == [0, 1, None]
+
+
+def test_where_no_thread_can_be_started_the_loop_does_it_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    courier, done = Courier(), list[Any]()
+
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> list[Any]:
+        both = [courier.bring(Together(list, n), print) for n in range(2)]
+        return [*await asyncio.gather(*both), await courier.bring(lambda: 2, print)]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        assert asyncio.run(main()) == [0, 1, 2]
+        courier.post(lambda: done.append(1))
+    assert done == [1]
+
+
 def test_what_is_done_for_a_task_that_was_cancelled_in_the_same_round_is_an_orphan() -> None:
     courier, jobs, orphans = Courier(), Jobs(), list[Any]()
 
@@ -224,7 +275,7 @@ def test_what_was_asked_when_a_signal_struck_is_an_orphan() -> None:
             raise Struck
 
     courier, jobs, orphans = Courier(), Jobs(free=False), list[Any]()
-    courier._asked = Asked()
+    courier._asked_in = lambda loop: courier._asked.setdefault(id(loop), Asked())  # type: ignore[method-assign]
 
     async def main() -> None:
         with pytest.raises(Struck):

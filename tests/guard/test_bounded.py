@@ -201,10 +201,10 @@ def test_lost_attempts_of_the_largest_hold_count_what_a_column_holds(
     still: Meter, monkeypatch: pytest.MonkeyPatch, bounded: bool
 ) -> None:
     still.remove_budget("all")
-    hold = still.reserve(model="gpt-4o", amount=10**7)
+    hold = still.reserve(model="gpt-4o", input_tokens=10**12, max_output_tokens=0)
     if not bounded:
         monkeypatch.setattr(money, "MAX_CALL", 2**200)
-    hold._call.lost = 1_200
+    hold._call.lost = 12_000
     receipt = hold.settle(Usage(input_tokens=1, output_tokens=1))  # it is paid for: nothing is raised
     if bounded:
         assert (receipt.cost, receipt.counted) == (None, 10**7)

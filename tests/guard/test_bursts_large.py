@@ -72,15 +72,18 @@ def used_up(
     assert afforded < 500 or spent * 100 >= limit * 99
 
 
-def until_refused(client: Any, *, stream: bool = False) -> tuple[int, InsufficientCredits]:
-    """Ask again and again; how often it was served, and what it was told in the end."""
-    for served in range(10**6):
+def until_refused(
+    client: Any, *, stream: bool = False, most: int | None = None
+) -> tuple[int, InsufficientCredits | None]:
+    """Ask again and again, or at most so often; how often it was served, and what it was told in the end."""
+    for served in range(10**6 if most is None else most):
         answer = ask(client, stream=stream)
         if isinstance(answer, InsufficientCredits):
             return served, answer
         if stream:
             list(answer)
-    raise AssertionError("nothing stopped it")
+    assert most is not None, "nothing stopped it"
+    return most, None
 
 
 @LIMITS
@@ -119,15 +122,18 @@ def test_without_the_check_sixty_four_threads_overspend(
     assert held_and_spent(still) == [(0, THREADS * COST)]
 
 
-def child(path: str, url: str, start: Any, told: Any, accounts: list[str]) -> None:
-    """For one account after the other, asks from its threads until each is refused."""
+def child(path: str, url: str, start: Any, told: Any, accounts: list[str], most: int | None) -> None:  # noqa: PLR0917  the target of a process
+    """For one account after the other, asks from its threads until each is refused; at most so often, without
+    the check, in a control."""
+    if most is not None:
+        unguarded(pytest.MonkeyPatch())
     with metered(path, wait=PATIENCE) as meter:
         meter.warm()
 
         def one(client: Any) -> None:
             start.wait(STARTING)
             try:
-                told.put(until_refused(client)[0])
+                told.put(until_refused(client, most=most)[0])
             except BaseException as error:
                 told.put(repr(error))
                 raise
@@ -146,13 +152,20 @@ class Children:
     """Processes with eight threads each, and this one, at one barrier."""
 
     def __init__(
-        self, count: int, path: Path, provider: FakeProvider, accounts: list[str], beside: int
+        self,
+        count: int,
+        path: Path,
+        provider: FakeProvider,
+        accounts: list[str],
+        *,
+        beside: int,
+        most: int | None = None,
     ) -> None:
         context = multiprocessing.get_context("spawn")
         self.threads = count * THREADS_EACH
         self.start = context.Barrier(self.threads + beside)
         self.told = context.Queue()
-        given = (str(path), provider.base_url, self.start, self.told, accounts)
+        given = (str(path), provider.base_url, self.start, self.told, accounts, most)
         self.processes = [context.Process(target=child, args=given) for _ in range(count)]
         for process in self.processes:
             process.start()
@@ -231,25 +244,45 @@ def test_two_thousand_tasks_are_served_exactly_what_the_budget_affords(
     used_up(still, afforded, afforded)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_threads_streams_tasks_and_processes_share_one_budget(
-    meter: Meter, ledger_path: Path, provider: FakeProvider
+def test_without_the_check_tasks_overspend(
+    still: Meter, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All from one barrier, each until it is refused."""
-    afforded, threads, tasks = 40, 16, 200
-    meter.set_budget(Budget("all", limit_for(meter, afforded), "month"))
+    """The control, with as many as there are connections without ado."""
+    tasks = TASKS // 10
+    unguarded(monkeypatch)
+    still.set_budget(Budget("all", limit_for(still, 5), "day"))
+
+    async def main() -> int:
+        async with AsyncOpenAI(base_url=provider.base_url, api_key="test", max_retries=0) as client:
+            return await tasks_at_once(still.wrap(client), provider, tasks, tasks)
+
     provider.hold()
-    children = Children(2, ledger_path, provider, ["default"], beside=threads + 1)
+    assert asyncio.run(main()) == provider.served == provider.most_in_flight == tasks
+    with pytest.raises(AssertionError, match="<="):
+        used_up(still, 5, tasks)
+
+
+MIXED_THREADS, MIXED_PROCESSES, MIXED_TASKS = 16, 2, 200
+AT_ONCE = MIXED_THREADS + MIXED_PROCESSES * THREADS_EACH + MIXED_TASKS
+
+
+def mixed(
+    meter: Meter, path: Path, provider: FakeProvider, afforded: int, most: int | None = None
+) -> tuple[int, list[tuple[int, int]]]:
+    """Threads, half of which stream, tasks and processes, from one barrier. Each task asks once, all others
+    until they are refused, or at most so often. How often they were served, and what was held and spent
+    before the first answer."""
+    provider.hold()
+    children = Children(MIXED_PROCESSES, path, provider, ["default"], beside=MIXED_THREADS + 1, most=most)
     client = meter.wrap(openai(provider))
 
     async def asked_by_tasks() -> int:
         async with AsyncOpenAI(base_url=provider.base_url, api_key="test", max_retries=0) as client:
             meter.wrap(client)
             answers = await asyncio.gather(
-                *(client.chat.completions.create(**CALL) for _ in range(tasks)), return_exceptions=True
+                *(client.chat.completions.create(**CALL) for _ in range(MIXED_TASKS)), return_exceptions=True
             )
-        return tasks - refusals(answers)
+        return MIXED_TASKS - refusals(answers)
 
     def by_tasks() -> int:
         children.start.wait(STARTING)
@@ -257,16 +290,43 @@ def test_threads_streams_tasks_and_processes_share_one_budget(
 
     def by_thread(stream: bool) -> int:
         children.start.wait(STARTING)
-        return until_refused(client, stream=stream)[0]
+        return until_refused(client, stream=stream, most=most)[0]
 
-    ways = [lambda stream=number % 2 == 0: by_thread(stream) for number in range(threads)]
+    ways = [lambda stream=number % 2 == 0: by_thread(stream) for number in range(MIXED_THREADS)]
     burst = Burst([*ways, by_tasks])
-    provider.wait_for(afforded, STARTING)
-    [(held, spent)] = held_and_spent(meter)
-    assert (held, spent) == (afforded * int(upper(meter) * 10**9), 0)
+    provider.wait_for(min(afforded, AT_ONCE) if most is None else AT_ONCE, STARTING)
+    before = held_and_spent(meter)
     provider.release()
     served = sum(burst.join()) + children.served()
     children.join()
-    assert provider.most_in_flight == afforded
+    return served, before
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@LIMITS
+def test_threads_streams_tasks_and_processes_share_one_budget(
+    meter: Meter, ledger_path: Path, provider: FakeProvider, afforded: int
+) -> None:
+    meter.set_budget(Budget("all", limit_for(meter, afforded), "month"))
+    served, before = mixed(meter, ledger_path, provider, afforded)
+    together = min(afforded, AT_ONCE)
+    assert before == [(together * int(upper(meter) * 10**9), 0)]
+    assert provider.most_in_flight == together
     assert afforded <= served == provider.served <= all_that_fits(meter, afforded)
     used_up(meter, afforded, served)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_without_the_check_threads_streams_tasks_and_processes_overspend_one_budget(
+    meter: Meter, ledger_path: Path, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control."""
+    unguarded(monkeypatch)
+    meter.set_budget(Budget("all", limit_for(meter, 5), "month"))
+    served, before = mixed(meter, ledger_path, provider, 5, most=2)
+    assert before == [(AT_ONCE * int(upper(meter) * 10**9), 0)]
+    assert served == provider.served == 2 * (AT_ONCE - MIXED_TASKS) + MIXED_TASKS
+    with pytest.raises(AssertionError, match="<="):
+        used_up(meter, 5, served)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,10 +18,11 @@ from farthing import (
     InvalidUsage,
     Meter,
     TransactionConflict,
+    UnpricedModel,
     Usage,
 )
 from farthing.testing import FakeClock
-from guard.making import held_and_spent
+from guard.making import held_and_spent, metered
 
 USED = Usage(input_tokens=1_000, output_tokens=100)
 COST = Decimal("0.0035")
@@ -94,6 +97,113 @@ def test_an_amount_is_held_as_it_is(still: Meter) -> None:
     with pytest.raises(InsufficientCredits):
         still.reserve(model="gpt-4o", amount="0.003")
     hold.void()
+
+
+BY_UNITS = {"mine-images": {"image": "0.04"}, "mine-both": {"input": 1, "output": 2, "second": "0.001"}}
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "what"),
+    [
+        ("tts-1", {}, "characters"),
+        ("tts-1", {"input_tokens": 10, "max_output_tokens": 0}, "characters"),
+        ("whisper-1", {"operation": "transcription"}, "seconds"),
+        ("mine-images", {"input_tokens": 10, "max_output_tokens": 10}, "images"),
+        ("mine-both", {"input_tokens": 10, "operation": "transcription"}, "seconds"),
+        ("text-embedding-3-small", {"input_tokens": 10, "max_output_tokens": 10}, "tokens of output"),
+        ("text-embedding-3-small", {"input_tokens": 10, "operation": "chat"}, "tokens of output"),
+    ],
+)
+def test_what_tokens_do_not_bound_is_refused_unless_its_amount_is_stated(
+    ledger_path: Path, clock: FakeClock, model: str, more: dict[str, Any], what: str
+) -> None:
+    with metered(ledger_path, clock=clock, prices=BY_UNITS) as meter:
+        with pytest.raises(UnpricedModel, match=rf"\(its {what}; amount= states what to hold\)"):
+            meter.reserve(model=model, **more)
+        with pytest.raises(UnpricedModel):
+            asyncio.run(meter.areserve(model=model, **more))
+        assert outcomes(meter) == []
+        meter.reserve(model=model, amount="0.002", **more).void()
+        meter.remove_budget("all")
+        meter.reserve(model=model, **more).void()
+        meter.set_budget(Budget("told", "0.01", "month", mode="soft"))
+        meter.reserve(model=model, **more).void()
+    with metered(ledger_path, clock=clock, prices=BY_UNITS, on_unpriced="allow") as meter:
+        meter.set_budget(Budget("all", 1, "month"))
+        hold = meter.reserve(model=model, **more)
+        assert "unpriced_allowed" in hold.settle(Usage(seconds=1)).flags
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "nano"),
+    [
+        ("text-embedding-3-small", {"input_tokens": 1_000}, 20_000),
+        ("text-embedding-3-small", {"input_tokens": 1_000, "operation": "embedding"}, 20_000),
+        ("mine-both", {"input_tokens": 1_000, "max_output_tokens": 100}, 1_200_000),
+        ("mine-free", {}, 0),
+    ],
+)
+def test_what_tokens_do_bound_is_held(
+    ledger_path: Path, clock: FakeClock, model: str, more: dict[str, Any], nano: int
+) -> None:
+    with metered(ledger_path, clock=clock, prices=BY_UNITS | {"mine-free": "free"}) as meter:
+        hold = meter.reserve(model=model, **more)
+        assert held_and_spent(meter) == [(nano, 0)]
+        hold.void()
+
+
+def test_the_fee_of_a_request_is_held_too(ledger_path: Path, clock: FakeClock) -> None:
+    prices = {"mine-1": {"input": 1, "output": 2, "request": "0.005"}}
+    with metered(ledger_path, clock=clock, prices=prices) as meter:
+        receipt = meter.reserve(model="mine-1", input_tokens=1_000, max_output_tokens=100).settle(USED)
+        assert receipt.held == receipt.cost == Decimal("0.0062")
+        assert receipt.overrun is None
+        with pytest.raises(InsufficientCredits):
+            meter.reserve(model="mine-1", input_tokens=1_000, max_output_tokens=100)
+        meter.reserve(model="mine-1", amount="0.003").void()
+
+
+def test_without_a_maximum_of_output_what_the_window_leaves_is_held(still: Meter) -> None:
+    model = {"model": "minimax/minimax-m2.5", "provider": "avian"}
+    window = still.engine.catalog.context_window(model["model"], provider=model["provider"])
+    assert still.engine.catalog.max_output(model["model"], provider=model["provider"]) is None
+    still.remove_budget("all")
+    assert still.reserve(**model, input_tokens=window - 500).max_output_tokens == 500
+    assert still.reserve(**model).max_output_tokens == window
+    assert still.reserve(**model, input_tokens=10, max_output_tokens=20).max_output_tokens == 20
+    assert still.reserve(model="nobody-knows-1", input_tokens=10).max_output_tokens == 16_384
+
+
+@pytest.mark.parametrize("ends", ["fails", "dies"])
+@pytest.mark.parametrize("more", [{"amount": "0.008"}, {}], ids=["amount", "nothing"])
+def test_what_nobody_stated_of_an_uncertain_call_is_unknown(
+    still: Meter, clock: FakeClock, ends: str, more: dict[str, Any]
+) -> None:
+    """An amount is the most that the call may cost: it says nothing of its tokens, nor what it did cost."""
+    still.set_budget(Budget("all", 1, "month"))
+    hold = still.reserve(model="gpt-4o", **more)
+    held = held_and_spent(still)[0][0]
+    hold.sent()
+    if ends == "fails":
+        hold.fail(TimeoutError())
+    else:
+        clock.advance(601)
+        assert still.engine.ledger.expire(clock.time_ns()) == 1
+    [row] = still.engine.ledger.calls()
+    assert row["outcome"] == ("unknown" if ends == "fails" else "expired")
+    assert (row["cost_nano"], row["cost_source"], row["counted_nano"]) == (None, "unpriced", held)
+    assert row["input_tokens"] is None
+    assert ends == "dies" or row["usage_source"] == "unknown"
+    assert held_and_spent(still) == [(0, held)]
+
+
+def test_an_amount_does_not_hide_the_tokens_that_are_stated(still: Meter) -> None:
+    hold = still.reserve(model="gpt-4o", input_tokens=1_000, amount="0.008")
+    hold.sent()
+    hold.fail(TimeoutError())
+    [row] = still.engine.ledger.calls()
+    assert (row["input_tokens"], row["usage_source"], row["cost_nano"]) == (1_000, "estimated", 2_500_000)
+    assert row["counted_nano"] == 8_000_000
 
 
 def test_an_error_before_it_was_sent_voids_a_hold(still: Meter) -> None:

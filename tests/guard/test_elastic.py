@@ -147,3 +147,54 @@ def test_a_soft_budget_binds_no_cap(still: Meter, provider: FakeProvider) -> Non
     [(held, spent)] = held_and_spent(still)
     assert held == 0
     assert spent > 10**7
+
+
+SCHEMA = {"type": "json_schema", "name": "s", "schema": {"type": "object"}}
+
+
+def test_plain_text_asked_for_by_name_is_no_structure(still: Meter, provider: FakeProvider) -> None:
+    client = still.wrap(openai(provider), budget="$0.02/day")
+    create(client, response_format={"type": "text"})
+    assert 256 <= provider.requests[-1].body["max_tokens"] < 4_096
+    for text in ({"format": {"type": "text"}}, {"verbosity": "low"}):
+        client.responses.create(model="gpt-4o", input="hi", text=text)
+        assert 256 <= provider.requests[-1].body["max_output_tokens"] < 4_096
+    with pytest.raises(InsufficientCredits):
+        client.responses.create(model="gpt-4o", input="hi", text={"format": SCHEMA})
+
+
+def test_reasoning_that_is_shown_needs_as_much_output(ledger_path: Path, provider: FakeProvider) -> None:
+    dear = {"input": 1, "output": 10}
+    with metered(ledger_path, prices={"deepseek-reasoner": dear, "deepseek-chat": dear}) as meter:
+        client = meter.wrap(openai(provider), budget="$0.02/day")
+        create(client, model="deepseek-chat")
+        with pytest.raises(InsufficientCredits):
+            create(client, model="deepseek-reasoner")
+        create(meter.wrap(openai(provider), budget="$0.08/month"), model="deepseek-reasoner")
+        assert provider.requests[-1].body["max_tokens"] >= 4_096  # DeepSeek knows no other field
+
+
+def test_a_cap_of_nothing_is_the_callers_own(still: Meter, provider: FakeProvider) -> None:
+    client = still.wrap(openai(provider), budget="$0.01/day")
+    answer = create(client, max_tokens=0)
+    assert provider.requests[-1].body["max_tokens"] == 0
+    receipt = still.receipt(answer)
+    assert receipt.capped_at is None
+    assert receipt.held < upper(still, max_tokens=1)
+    create(client, max_tokens=-1)  # no limit at servers that know it
+    assert provider.requests[-1].body["max_tokens"] >= 256
+
+
+@pytest.mark.parametrize(("price", "cap"), [(0, None), (1, 16_384)], ids=["free", "priced"])
+def test_what_is_free_needs_no_cap_where_nobody_knows_its_maximum(
+    ledger_path: Path, provider: FakeProvider, price: int, cap: int | None
+) -> None:
+    with metered(ledger_path, prices={"local": {"input": price, "output": price}}) as meter:
+        create(meter.wrap(openai(provider), budget="$5/day"), model="local")
+        assert provider.requests[-1].body.get("max_tokens") == cap
+
+
+def test_a_configured_cap_is_written_for_what_is_free_too(ledger_path: Path, provider: FakeProvider) -> None:
+    with metered(ledger_path, prices={"local": {"input": 0, "output": 0}}, output_cap=700) as meter:
+        create(meter.wrap(openai(provider), budget="$5/day"), model="local")
+        assert provider.requests[-1].body["max_tokens"] == 700

@@ -1,5 +1,6 @@
 """What a hold has to cover: everything that a provider may bill for the request as it stands."""
 
+import asyncio
 import sys
 from decimal import Context, Decimal, localcontext
 
@@ -44,6 +45,51 @@ def test_an_answer_at_a_tier_without_a_price_counts_its_hold(meter, client, prov
     receipt = meter.receipt(answer)
     assert receipt.cost is None
     assert receipt.counted == receipt.held > 0
+
+
+@pytest.mark.parametrize(("tier", "rate"), [("auto", 17), ("priority", 17), ("default", 10), (None, 10)])
+def test_a_tier_that_the_provider_chooses_is_held_at_the_dearest(meter, client, tier, rate):
+    """gpt-4o is $10 per million tokens of output, and $17 at priority, where `auto` may be served."""
+    more = {} if tier is None else {"service_tier": tier}
+    answer = client.chat.completions.create(model="gpt-4o", messages=HI, max_tokens=1_000_000, **more)
+    assert rate < meter.receipt(answer).held < rate + Decimal("0.001")
+
+
+def test_the_fee_of_a_request_is_held(ledger_path, provider):
+    prices = {"mine-1": {"input": 1, "output": 2, "request": "0.05"}}
+    with Meter(ledger_path, durability="fast", prices=prices) as meter:
+        with OpenAI(base_url=provider.base_url, api_key="k", max_retries=0) as plain:
+            client = meter.wrap(plain, budget="$0.05/day")
+            with pytest.raises(InsufficientCredits) as caught:
+                client.chat.completions.create(model="mine-1", messages=HI, max_tokens=10)
+        assert Decimal("0.05") < caught.value.required < Decimal("0.0501")
+        assert (
+            caught.value.required == meter.estimate(model="mine-1", messages=HI, max_output_tokens=10).upper
+        )
+
+
+@pytest.mark.parametrize(
+    ("more", "answers"), [({"best_of": 5}, 5), ({"best_of": 5, "n": 2}, 5), ({"n": 2}, 2)]
+)
+def test_every_answer_that_is_made_is_held_also_if_only_the_best_is_sent(meter, client, more, answers):
+    answer = client.completions.create(
+        model="gpt-3.5-turbo-instruct", prompt="a", max_tokens=1_000, stream=False, **more
+    )
+    least = answers * 1_000 * 2 / PER_MILLION
+    assert least < meter.receipt(answer).held < least + Decimal("0.0001")
+
+
+@pytest.mark.parametrize(("reasoning", "held"), [(10, 10), (1, 2)], ids=["dearer", "cheaper"])
+def test_all_of_the_output_may_be_reasoning_at_a_price_of_its_own(ledger_path, provider, reasoning, held):
+    prices = {"mine-1": {"input": 1, "output": 2, "reasoning": reasoning}}
+    provider.usage = {"input_tokens": 5, "output_tokens": 1_000, "reasoning_tokens": 900}
+    with Meter(ledger_path, durability="fast", prices=prices) as meter:
+        with OpenAI(base_url=provider.base_url, api_key="k", max_retries=0) as plain:
+            answer = meter.wrap(plain).chat.completions.create(model="mine-1", messages=HI, max_tokens=1_000)
+        receipt = meter.receipt(answer)
+    assert 1_000 * held / PER_MILLION < receipt.held < 1_100 * held / PER_MILLION
+    assert receipt.overrun is None
+    assert receipt.cost == (5 + 100 * 2 + 900 * reasoning) / PER_MILLION
 
 
 def test_a_lower_bound_frees_no_money(meter):
@@ -96,6 +142,53 @@ def test_what_a_hosted_tool_finds_is_bounded_by_the_context_window(meter, client
         tools=[{"type": "file_search", "vector_store_ids": ["v"]}],
     )
     assert meter.receipt(answer).held >= 2 * 128_000 * Decimal("2.5") / PER_MILLION
+
+
+WINDOWED = {"model": "minimax/minimax-m2.5", "provider": "avian"}
+"""A model whose window is known, and no maximum of output: that is what the window leaves."""
+
+SHOWN = [{"type": "text", "text": "Translate this."}]
+HIDDEN = [{"type": "file", "file": {"file_id": "file-1"}}, *SHOWN]
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+@pytest.mark.parametrize("limit", ["5", "0.08"], ids=["wide", "tight"])
+def test_input_that_is_not_shown_takes_nothing_off_the_output(meter, provider, hidden, limit):
+    model, served_by = WINDOWED["model"], WINDOWED["provider"]
+    catalog = meter.engine.catalog
+    window = catalog.context_window(model, provider=served_by)
+    assert window > 100_000
+    assert catalog.max_output(model, provider=served_by) is None
+    at = meter.engine.clock.time_ns()
+    prices = catalog.rates(model, provider=served_by, at_ns=at).prices
+    read, made = (Decimal(prices[unit]) / 10**12 for unit in ("input", "output"))
+    with OpenAI(base_url=provider.base_url, api_key="k", max_retries=0) as plain:
+        client = meter.wrap(plain, provider=served_by, budget=f"${limit}/day")
+        asked = [{"role": "user", "content": HIDDEN if hidden else SHOWN}]
+        receipt = meter.receipt(client.chat.completions.create(model=model, messages=asked))
+    whole = (window - 2_000) * made + (window * read if hidden else 0)
+    if limit == "5":
+        assert receipt.held > whole
+        assert receipt.capped_at is None
+    else:
+        assert receipt.held < Decimal(limit) < whole
+        assert provider.requests[0].body["max_tokens"] == receipt.capped_at >= 256
+        assert receipt.held >= receipt.capped_at * made + (window * read if hidden else 0)
+
+
+def test_a_prompt_whose_upper_bound_fills_the_window_leaves_what_it_is_expected_to(meter):
+    """In an event loop a long text is bounded by its bytes."""
+    catalog = meter.engine.catalog
+    model, served_by = WINDOWED["model"], WINDOWED["provider"]
+    window = catalog.context_window(model, provider=served_by)
+    text = "word " * (window // 4)
+
+    async def asked():
+        return meter.estimate(model=model, provider=served_by, messages=[{"role": "user", "content": text}])
+
+    estimate = asyncio.run(asked())
+    assert estimate.input_tokens_upper > window > estimate.input_tokens
+    assert estimate.max_output_tokens == window - estimate.input_tokens
 
 
 def test_an_explicit_none_in_extra_body_does_not_undo_the_cap(meter, client, provider):

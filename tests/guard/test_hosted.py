@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from farthing import Budget, Unbounded, UnpricedModel
-from farthing.wire import UNLIMITED, read_request
+from farthing import Budget, InsufficientCredits, Unbounded, UnpricedModel
+from farthing.wire import UNLIMITED, read_request, with_model
 from guard.making import CALL, MESSAGES, held_and_spent, metered, openai
 
 WINDOW, PRICE, OUTPUT = 128_000, Decimal("2.5e-6"), Decimal("1e-5")  # of gpt-4o
@@ -219,3 +219,24 @@ def test_what_else_makes_a_chat_search(more, calls):
 )
 def test_each_of_anthropics_tools_has_a_limit_of_its_own(body, calls):
     assert calls_of("/v1/messages", messages=MESSAGES, **body) == calls
+
+
+@pytest.mark.parametrize("old", ["gpt-4o", "openai/gpt-4o:online", "groq/compound"])
+@pytest.mark.parametrize("new", ["gpt-4o-mini", "openai/gpt-4o-mini:online", "sonar-deep-research"])
+@pytest.mark.parametrize("more", [{}, {"web_search_options": {}}, {"tools": [SEARCH]}], ids=str)
+def test_the_tools_of_a_fallback_are_its_own(old, new, more):
+    body = {"messages": MESSAGES, **more}
+    asked = read_request("post", "/chat/completions", {"model": old, **body})
+    assert with_model(asked, new, None) == read_request("post", "/chat/completions", {"model": new, **body})
+
+
+def test_a_fallback_that_searches_at_an_unknown_fee_is_not_asked(meter, provider):
+    meter.set_budget(Budget("b", "0.005", "day", fallback="openai/gpt-4o-mini:online"))
+    client = meter.wrap(openai(provider), provider="openrouter")
+    with pytest.raises(InsufficientCredits) as caught:
+        client.chat.completions.create(model="openai/gpt-4o", messages=MESSAGES, max_tokens=1_000)
+    assert caught.value.model == "openai/gpt-4o"
+    assert provider.requests == []
+    meter.set_budget(Budget("b", "0.005", "day", fallback="openai/gpt-4o-mini"))  # the control
+    client.chat.completions.create(model="openai/gpt-4o", messages=MESSAGES, max_tokens=1_000)
+    assert provider.requests[-1].body["model"] == "openai/gpt-4o-mini"

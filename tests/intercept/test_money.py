@@ -97,6 +97,30 @@ def test_output_above_our_cap_is_flagged_and_from_then_on_the_maximum_is_held(ki
     assert caught.value.required > Decimal("0.16")  # 16,384 tokens at $10 per million
 
 
+@pytest.mark.parametrize("ignores", [True, False], ids=["ignores", "heeds"])
+def test_a_server_that_ignores_the_configured_cap_is_asked_with_it_and_held_for_the_maximum(
+    kit, tmp_path, ignores
+):
+    kit.provider.usage = {"input_tokens": 10, "output_tokens": 5_000 if ignores else 500}
+    with Meter(tmp_path / "l.db", output_cap=500, durability="fast", wait=0) as meter:
+        client = meter.wrap(kit.plain(), budget="$0.22/day")
+        first, second = [meter.receipt(_uncapped(kit, client)) for _ in range(2)]
+        capped = [request.body["max_tokens"] for request in kit.provider.requests]
+        assert capped == [first.capped_at, second.capped_at] == [500, 500]
+        assert Decimal("0.005") < first.held < Decimal("0.0052")
+        assert ("cap_ignored" in first.flags) is ("cap_ignored" in second.flags) is ignores
+        if not ignores:
+            assert second.held == first.held
+            return
+        assert first.overrun is not None
+        assert second.held > Decimal("0.16")  # 16,384 tokens at $10 per million
+        assert second.overrun is None
+        with pytest.raises(InsufficientCredits) as caught:
+            _uncapped(kit, client)
+        assert caught.value.required == second.held
+        assert caught.value.spent <= caught.value.limit
+
+
 def _uncapped(kit, client, **more):
     ask = {key: value for key, value in ASK.items() if key != "max_tokens"} | more
     return kit.run(client.chat.completions.create(**ask))

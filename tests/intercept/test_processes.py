@@ -103,3 +103,33 @@ def test_a_forked_child_books_its_own_calls(meter, paused):
     done = _run(SYNC + CALLS_IN_CHILD, meter, paused)
     assert done.returncode == 0, done.stderr
     assert sorted(row.outcome for row in rows_of(meter)) == ["aborted", "complete"]
+
+
+IN_CHILD = """
+import multiprocessing
+def work():
+    global stream
+    %s
+def child():
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+child()
+"""
+SYNC_WORK = "stream = client.chat.completions.create(**ask); next(iter(stream))"
+ASYNC_WORK = (
+    "stream = loop.run_until_complete(client.chat.completions.create(**ask)); "
+    "loop.run_until_complete(anext(aiter(stream)))"
+)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize(("code", "work"), [(SYNC, SYNC_WORK), (ASYNC, ASYNC_WORK)], ids=["sync", "async"])
+def test_an_open_stream_is_booked_at_the_end_of_a_child_of_multiprocessing(meter, provider, code, work):
+    """It ends without what is registered with `atexit`."""
+    provider.script(*[Reply(piecewise=True, pause_after=1)] * 2)
+    seen = "print(meter.engine.ledger.facts()['open_calls'])"
+    done = _run(code + IN_CHILD % work + seen, meter, provider)
+    assert done.stdout.split() == ["1"], done.stderr  # its parent's
+    assert [row.outcome for row in rows_of(meter)] == ["aborted", "aborted"]

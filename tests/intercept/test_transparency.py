@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 
 import openai
 import pytest
@@ -167,3 +169,32 @@ def test_methods_keep_their_kind_and_signature(kit):
         assert inspect.signature(after) == inspect.signature(before)
         assert after.__name__ == before.__name__
         assert after.__doc__ == before.__doc__
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_a_response_of_a_stream_can_be_copied_and_pickled(kit, read):
+    def act(kit, client):
+        stream = kit.run(client.chat.completions.create(**STREAM))
+        response = stream.response
+        if read:
+            list(kit.items(stream))
+        copies = [pickle.loads(pickle.dumps(response))]
+        if read:  # an open connection cannot be copied
+            copies.append(copy.deepcopy(response))
+        kit.run(response.aclose() if kit.is_async else response.close())
+        return [(copied.status_code, "iter_bytes" in repr(copied.iter_bytes)) for copied in copies]
+
+    (plain, _), (wrapped, _) = _both(kit, act)
+    assert wrapped == plain
+    assert kit.row().outcome == ("complete" if read else "aborted")
+
+
+def test_a_pickled_response_is_read_without_the_meter(kit):
+    with kit.inside(kit.client().chat.completions.with_streaming_response.create(**ASK)) as answer:
+        kit.run(answer.read())
+        response = answer.http_response
+    copied = pickle.loads(pickle.dumps(response))
+    assert copied.content == response.content
+    read = copied.aiter_bytes if kit.is_async else copied.iter_bytes
+    assert b"".join(kit.items(read())) == response.content
+    assert len(kit.rows()) == 1

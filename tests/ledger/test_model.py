@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from hypothesis import settings
+import pytest
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
+from farthing.ledger.calls import booking, sql
 from farthing.ledger.store import Grant, Short, Stale
 from farthing.records import Budget
 from ledger.making import DAY, HOUR, NOON, Clock, entry, opened, reservation, settlement, standing_bound
@@ -148,3 +158,38 @@ class Ledgers(RuleBasedStateMachine):
 
 Ledgers.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 TestLedgers = Ledgers.TestCase
+
+
+def unguarded(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sql, "HOLD_GUARDED", sql.HOLD)
+
+
+def freed_when_expired(patch: pytest.MonkeyPatch) -> None:
+    expire = booking._expire
+    patch.setattr(
+        booking, "_expire", lambda conn, now, dead: expire(conn, now, [(*row[:-1], 0) for row in dead])
+    )
+
+
+def held_for_ever(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sql, "BOOK_WINDOW", sql.BOOK_WINDOW.replace("held = held - ?1", "held = held"))
+
+
+@pytest.mark.parametrize("fault", [unguarded, freed_when_expired, held_for_ever])
+def test_a_ledger_with_a_fault_differs_from_the_model(
+    monkeypatch: pytest.MonkeyPatch, fault: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    """The control."""
+    fault(monkeypatch)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(
+            Ledgers,
+            settings=settings(
+                Ledgers.TestCase.settings,
+                max_examples=200,
+                database=None,
+                derandomize=True,
+                phases=[Phase.generate],
+                report_multiple_bugs=False,
+            ),
+        )

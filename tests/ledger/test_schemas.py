@@ -6,6 +6,7 @@ written once, at the release, by `python tests/ledger/test_schemas.py VERSION`, 
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import sys
 from contextlib import closing
@@ -16,12 +17,30 @@ import pytest
 
 from farthing.ledger import open_ledger
 from farthing.records import Budget
-from ledger.making import USD, Clock, attached_bound, entry, opened, reserved, settlement, with_budget
+from ledger.making import (
+    USD,
+    Clock,
+    attached_bound,
+    entry,
+    opened,
+    python,
+    reserved,
+    settlement,
+    with_budget,
+)
 
 SCHEMAS = Path(__file__).parent / "schemas"
 RELEASES = sorted(path.stem for path in SCHEMAS.glob("*.sql"))
-RELEASED = False
-"""Whether the version that this tree calls itself has been released: then its schema is frozen."""
+CHANGELOG = Path(__file__).resolve().parents[2] / "CHANGELOG.md"
+
+
+def is_released(version: str, changelog: str) -> bool:
+    """Whether a version has a date there: then its schema is frozen."""
+    [date] = re.findall(rf"^## \[?{re.escape(version)}\]? - (.+)$", changelog, re.MULTILINE)
+    return bool(date != "unreleased")
+
+
+RELEASED = is_released(metadata.version("farthing"), CHANGELOG.read_text(encoding="utf-8"))
 
 
 def filled(path: Path) -> None:
@@ -93,6 +112,60 @@ def test_a_ledger_of_each_release_is_brought_up_to_date_and_adds_up(release: str
         assert conn.execute("SELECT * FROM budget_windows").fetchall() == windows
     opened(tmp_path / "new.db").close()
     assert {each[:2] for each in shape(path)} == {each[:2] for each in shape(tmp_path / "new.db")}
+
+
+@pytest.mark.parametrize(
+    ("heading", "released"),
+    [
+        ("## 0.1.0 - unreleased", False),
+        ("## 0.1.0 - 2026-12-01", True),
+        ("## [0.1.0] - 2026-12-01", True),
+        ("## 0.2.0 - unreleased\n\n## 0.1.0 - 2026-12-01", True),
+    ],
+)
+def test_a_version_is_released_when_the_changelog_has_its_date(heading: str, released: bool) -> None:
+    assert is_released("0.1.0", f"# Changelog\n\n## [Unreleased]\n\n{heading}\n\n### Added\n") is released
+
+
+def without_views(path: Path) -> None:
+    """As a release leaves it whose last step came before that of the views."""
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute("DELETE FROM _sqlite_migrations WHERE name = '0001 views'")
+        for (view,) in conn.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall():
+            conn.execute(f"DROP VIEW {view}")
+        conn.commit()
+
+
+UPGRADES = """
+import sys
+from ledger.making import opened, reserved, settlement
+sys.stdin.readline()
+ledger = opened(sys.argv[1])
+assert ledger.settle(reserved(ledger), settlement())
+ledger.close()
+"""
+PROCESSES = 6
+
+
+def test_a_ledger_that_lacks_a_step_is_brought_up_to_date_once_by_processes_that_open_it_together(
+    tmp_path: Path,
+) -> None:
+    path, new = tmp_path / "old.db", tmp_path / "new.db"
+    filled(path)
+    opened(new).close()
+    without_views(path)
+    assert shape(path) != shape(new)
+    processes = [python(UPGRADES, path) for _ in range(PROCESSES)]
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [process.communicate(timeout=60) for process in processes] == [("", "")] * PROCESSES
+    assert shape(path) == shape(new)
+    ledger = opened(path)
+    assert ledger.totals()[0].calls == 5 + PROCESSES
+    assert ledger.check() == []
+    ledger.close()
 
 
 def test_a_dump_is_a_ledger_again(tmp_path: Path) -> None:

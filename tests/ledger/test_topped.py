@@ -28,7 +28,11 @@ def spent(ledger: Ledger) -> list[tuple[int, int, int]]:
 
 
 @pytest.mark.parametrize("marked", [True, False], ids=["", "control"])
-@pytest.mark.parametrize("started", [(NOON, NOON + 5_000, NOON + 9_000), (NOON, NOON - 5_000, NOON - 9_000)])
+@pytest.mark.parametrize(
+    "started",
+    [(NOON, NOON, NOON), (NOON, NOON + 5_000, NOON + 9_000), (NOON, NOON - 5_000, NOON - 9_000)],
+    ids=["as the call", "later", "earlier"],
+)
 def test_a_process_that_died_in_a_further_attempt_leaves_one_row(
     ledger: Ledger, started: tuple[int, ...], marked: bool
 ) -> None:

@@ -61,7 +61,7 @@ def cut(
         timeout=100,
         env=os.environ | {"PYTHONWARNINGS": "error"},
     )
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
     said = json.loads(done.stdout)
     found = Cuts(syncs=said["syncs"], checkpoints=said["checkpoints"])
     for image in sorted(images.iterdir()):

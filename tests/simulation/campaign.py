@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -108,6 +109,8 @@ def main() -> int:
                 total += did
     say(json.dumps(total, sort_keys=True))
     say("no difference")
+    if given.jobs == 1:
+        shutil.rmtree(folder)
     return 0
 
 

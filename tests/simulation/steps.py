@@ -55,39 +55,38 @@ class Simulation:
         for name in ("daily", "total", "soft"):
             self._set_budget(name)
 
-    def step(self) -> None:
-        """Do something."""
-        [kind] = self.rng.choices(_KINDS, self._weights)
+    def step(self, kind: Callable[[Simulation], None] | None = None) -> None:
+        """Do something, at random unless told what; every window is compared afterwards, and what is open."""
+        if kind is None:
+            [kind] = self.rng.choices(_KINDS, self._weights)
         self.done[kind.__name__] += 1
         kind(self)
+        self._compare()
 
     # What is compared
 
     def _do(self, place: Place, verb: str, *args: Any) -> Any:
-        place.process.begin(verb, *args, at=self.now, looks=self._looks())
-        return self._told(place)
-
-    def _told(self, place: Place) -> Any:
-        answer, self._seen = place.process.end()
+        self._last = place
+        answer, _ = place.process.do(verb, *args, at=self.now)
         return answer
 
+    def _compare(self) -> None:
+        """The windows and the calls that are open, as the last process that did something sees them."""
+        opened, windows = self._last.process.do("open_calls", at=self.now, looks=self._looks())
+        there = len(self.model.open)
+        assert opened == there, f"{opened} calls are open, but {there} are"
+        for short in windows:
+            window = self.model.window(short.bound, self.now)
+            said, must = (short.spent, short.held), (window.spent, window.held)
+            assert said == must, f"{said}, but {must} is true of {short.bound}"
+
     def _looks(self) -> list[Bound]:
-        """The windows that can be looked at after the next step: those that are kept, of rules that stay."""
+        """The windows that can be looked at."""
         return [
             each.bound
             for each in self.model.known()
             if not each.bound.attached or each.bound.identity in self.model.made
         ]
-
-    def _agree(self) -> None:
-        """The windows, as the last step left them, are those of the model."""
-        for short in self._seen:
-            bound = short.bound
-            rules = (self.model.attached if bound.attached else self.model.standing).get(bound.identity)
-            if rules == bound.budget and (not bound.attached or bound.identity in self.model.made):
-                window = self.model.window(bound, self.now)
-                said, must = (short.spent, short.held), (window.spent, window.held)
-                assert said == must, f"{said}, but {must} is true of {bound}"
 
     def compare_sums(self) -> None:
         """What the ledger sums up of itself, against the model and against its own rows."""
@@ -158,7 +157,8 @@ class Simulation:
 
     def reserve(self) -> None:
         if len(self.model.open) >= MOST_OPEN:
-            return self.settle()
+            self.settle()
+            return
         place = self.rng.choice(self.places)
         want, call = self._wanted()
         attached = self._attached() if self.rng.random() < 0.3 else []
@@ -170,7 +170,6 @@ class Simulation:
                 self.model.made.discard(bound.identity)
                 self.model.attached[bound.identity] = bound.budget
         self._reserved(place, want, call, attached, answer)
-        return self._agree()
 
     def _reserved(
         self, place: Place, want: Reservation, call: Call, attached: list[Bound], answer: Grant | Short
@@ -220,7 +219,6 @@ class Simulation:
         call = self.model.calls.get(grant.reservation.id)
         answer = self._do(place, "settle_as", grant, end, void)
         assert answer is (call is not None and self._settled(call, end, void))
-        self._agree()
 
     def together(self) -> None:
         place = self.rng.choice(self.places)
@@ -242,7 +240,6 @@ class Simulation:
                 grant, end, void = each
                 call = self.model.calls.get(grant.reservation.id)
                 assert answer is (call is not None and self._settled(call, end, void))
-        self._agree()
 
     def give_up(self) -> None:
         place = self.rng.choice(self.places)
@@ -254,7 +251,6 @@ class Simulation:
             call = self.model.calls[call_id]
             self.model.end(call, "void", 0, 0)
             call.certain = True
-            self._agree()
 
     def release(self) -> None:
         place = self.rng.choice(self.places)
@@ -267,7 +263,6 @@ class Simulation:
             if call is not None and answer:
                 self.model.delete(call)
             self.left[call_id] = grant
-            self._agree()
 
     def record(self) -> None:
         place = self.rng.choice(self.places)
@@ -294,7 +289,6 @@ class Simulation:
             self.model.add(call)
             if want.transaction_id is not None:
                 self.recorded[want.account, want.transaction_id] = call.id, digest
-        self._agree()
 
     def correct(self) -> None:
         """What somebody states of a call that has ended is certain from then on."""
@@ -306,7 +300,6 @@ class Simulation:
         self._do(self.rng.choice(self.places), "corrected", call.id, cost)
         self.model.end(call, "void" if cost is None else "posted", cost, cost or 0)
         call.certain = True
-        self._agree()
 
     def park(self) -> None:
         """The call belongs to no process any more, and waits for a job."""
@@ -321,7 +314,6 @@ class Simulation:
         self.left[call_id] = place.grants.pop(call_id)
         if call is not None and call.state == "open":
             call.lease, call.parked_until = None, until
-        self._agree()
 
     def pass_time(self) -> None:
         """A little, as a rule; every process that lives renews its lease."""
@@ -334,7 +326,6 @@ class Simulation:
         place = self.rng.choice(self.places)
         answer = self._do(place, "expire", self.now)
         assert answer == self.model.expire(self.now)
-        self._agree()
 
     # Budgets
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from farthing.ledger.calls import booking, sql, summing
 from farthing.ledger.writing import batch
 from simulation.campaign import simulate
 from simulation.processes import Died, Herd
+from simulation.steps import Simulation
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork, nor kill -9")
 
@@ -59,6 +62,35 @@ def test_a_ledger_with_a_fault_differs_from_the_model(ledger_path: Path, fault: 
     """The control."""
     with pytest.raises(AssertionError):
         simulate(ledger_path, 3, STEPS, prepare=fault, forks=False)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Simulation.pass_time,
+        Simulation.change_limit,
+        Simulation.redefine,
+        Simulation.remove,
+        Simulation.kill,
+        Simulation.fork,
+        Simulation.reopen,
+    ],
+)
+def test_a_step_that_moves_no_money_is_compared_at_once_too(
+    ledger_path: Path, kind: Callable[[Simulation], None]
+) -> None:
+    """So that a difference is put down to the step that made it, not to the next one."""
+    herd = Herd(ledger_path)
+    try:
+        simulation = Simulation(herd, 4)
+        for _ in range(100):
+            simulation.step()
+        with closing(sqlite3.connect(ledger_path, isolation_level=None)) as conn:
+            conn.execute("UPDATE budget_window SET spent = spent + 1")
+        with pytest.raises(AssertionError, match="is true of"):
+            simulation.step(kind)
+    finally:
+        herd.close()
 
 
 def test_a_herd_leaves_alone_whoever_has_the_number_of_one_that_has_ended(

@@ -2,7 +2,7 @@
 
 An alert that does not arrive is tried again, after one second, two, four, up to an hour, for three days; so
 is one that was raised while no process had anybody to tell. It may arrive twice, under the same id: if a
-process dies between having delivered it and having written that down.
+process ends between having delivered it and having written that down, or if one attempt takes two minutes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["Messenger"]
 
 _SECOND: Final = 10**9
 _UNDERTAKEN: Final = 120 * _SECOND
-"""For how long nobody else tries: more than an attempt can take."""
+"""For how long from the start of an attempt nobody else makes one."""
 _KEPT: Final = 3 * 86_400 * _SECOND
 _LONGEST: Final = 3_600
 _LOOK_SECONDS: Final = 15.0
@@ -84,10 +84,15 @@ class Messenger:
             return
         with self._starting:
             if self._thread is None:
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=_run, args=(weakref.ref(self), self._bell), name="farthing-alerts", daemon=True
                 )
-                self._thread.start()
+                try:
+                    thread.start()
+                except RuntimeError as error:  # there can be no more threads: the next alert tries again
+                    say_once(("alerts", "thread"), logging.ERROR, "alerts cannot be delivered: %s", error)
+                else:
+                    self._thread = thread
             else:
                 self._bell.put("look")
 
@@ -107,14 +112,17 @@ class Messenger:
         outbox = self._outbox
         if outbox is None:
             return 0
-        now = self._clock.time_ns()
+        begun = self._clock.time_ns()
         due = outbox.next_due(channel)
-        if due is None or due > now:
+        if due is None or due > begun:
             return 0
         arrived = 0
-        for each in outbox.claim(channel, now, now + _UNDERTAKEN):
-            if self._tries(outbox, channel, way, each):
-                arrived += 1
+        while self._outbox is outbox:
+            # What fails meanwhile is due later than `begun`, so this ends.
+            claimed = outbox.claim(channel, begun, self._clock.time_ns() + _UNDERTAKEN)
+            if not claimed:
+                break
+            arrived += sum(self._tries(outbox, channel, way, each) for each in claimed)
         return arrived
 
     def _tries(self, outbox: Outbox, channel: Channel, way: Deliver, due: Due) -> bool:
@@ -154,9 +162,10 @@ class Messenger:
         self.tell()
         thread, self._thread = self._thread, None
         bell, self._bell = self._bell, SimpleQueue()
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None:
             bell.put("stop")
-            thread.join(_LEAVE_SECONDS)
+            if thread is not threading.current_thread():
+                thread.join(_LEAVE_SECONDS)
         self._outbox = None
 
     def forked(self) -> None:

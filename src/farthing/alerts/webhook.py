@@ -40,6 +40,7 @@ class Webhook:
 
     Args:
         url: https; http to this machine only. A name and password in it are sent as basic authentication.
+            A proxy of the environment (`HTTPS_PROXY`) is asked for a tunnel to other machines, not to this.
 
     Raises:
         FarthingError: for any other address. The message does not repeat it, as it may be a secret.
@@ -56,6 +57,7 @@ class Webhook:
                 "alert_url must begin with https:// (http:// is for this machine only, as amounts are sent)"
             )
         shown = f"[{host}]" if ":" in host else host
+        self._here = _is_here(host)
         self._url = urlunsplit(
             (parts.scheme, shown if port is None else f"{shown}:{port}", parts.path, parts.query, "")
         )
@@ -77,10 +79,12 @@ class Webhook:
         import urllib.error  # noqa: PLC0415  only where somebody is alerted
         import urllib.request  # noqa: PLC0415
 
-        class Here(urllib.request.HTTPRedirectHandler):
+        class Stay(urllib.request.HTTPRedirectHandler):
             def redirect_request(self, *_: Any, **__: Any) -> None:
                 return None
 
+        direct = [urllib.request.ProxyHandler({})] if self._here else []
+        opener = urllib.request.build_opener(Stay, *direct)
         body = _json(alert)
         request = urllib.request.Request(  # noqa: S310  the scheme is checked above
             self._url,
@@ -89,7 +93,7 @@ class Webhook:
             method="POST",
         )
         try:
-            with urllib.request.build_opener(Here).open(request, timeout=_TIMEOUT) as response:
+            with opener.open(request, timeout=_TIMEOUT) as response:
                 response.read(1024)
         except urllib.error.HTTPError as error:
             error.close()  # it is an answer, too, with a connection of its own

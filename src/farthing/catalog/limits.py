@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from farthing.catalog.names import base_of_fine_tuned
 
-__all__ = ["Limits", "is_reasoning", "limits_of"]
+__all__ = ["Limits", "is_reasoning", "limits_of", "reasons"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +154,24 @@ _BEDROCK = re.compile(
 )
 _REASONING = re.compile(
     r"^(?:o[1-9]\d?|gpt-(?:[5-9]|\d{2,})(?:\.\d+)?|gpt-oss|codex-mini"
-    r"|gemini-(?:2\.5-pro|2\.5-flash|[3-9](?:\.\d+)?|\d{2,})|grok-(?:3-mini|[4-9](?:\.\d+)?|code|build))(?=[-:@]|$)"
+    r"|gemini-(?:2\.5-pro|2\.5-flash|[3-9](?:\.\d+)?|\d{2,}|(?:flash|pro)-latest)|grok-(?:3-mini|[4-9](?:\.\d+)?|code|build))(?=[-:@]|$)"
 )
 _NOT_REASONING = re.compile(r"^gpt-5-(?:chat|image)|^gemini-2\.5-flash-(?:lite|image)|^grok-.*non-reasoning")
+
+_REASONING_SHOWN = {
+    "deepseek-reasoner": "api-docs.deepseek.com, Reasoning model: the chain of thought is within max_tokens",
+    "deepseek-r1": "as deepseek-reasoner, which it was",
+    "r1": "deepseek-r1 at Bedrock, deepseek.r1; Perplexity's r1-1776 is made of it",
+    "magistral": "docs.mistral.ai, Reasoning: always generates reasoning traces",
+    "qwq": "huggingface.co/Qwen/QwQ-32B: the reasoning model of the Qwen series",
+    "sonar-deep-research": "docs.perplexity.ai, Pricing: it is billed on reasoning tokens",
+}
+"""Models that always reason before they answer, as part of the answer. Read in November 2026."""
+
+_NAMED_FOR_IT = re.compile(r"(?<!non)[-:](?:thinking|reasoning)(?=[-:@]|$)")
+"""What says so in its name: kimi-k2-thinking (docs.together.ai, its quickstart: reasoning and content
+tokens), sonar-reasoning (docs.perplexity.ai, FAQ: a <think> section, then the answer), phi-4-reasoning and
+the Thinking models of Qwen3 (their model cards on huggingface.co), what OpenRouter lists with :thinking."""
 
 
 @lru_cache(maxsize=1024)
@@ -167,7 +182,7 @@ def limits_of(model: str) -> Limits | None:
         found = _TABLE.get(name) or _OTHERS.get(name)
         if found is not None:
             return found
-        name = name[: max(name.rfind("-"), name.rfind(":"), name.rfind("@"), 0)]
+        name = _shorter(name)
     return next((limits for pattern, limits in _UNLISTED if pattern.match(plain)), None)
 
 
@@ -175,10 +190,27 @@ def limits_of(model: str) -> Limits | None:
 def is_reasoning(model: str) -> bool:
     """Whether a model reasons unseen before it answers, unless it is told not to.
 
-    OpenAI's from o1 on, Gemini from 2.5 on, Grok from 4 on; Claude does where the request asks for it.
+    OpenAI's from o1 on, Gemini from 2.5 on, Grok from 4 on; Claude does where the request asks for it. The
+    latest Flash and Pro are of Gemini 3 and later (ai.google.dev/gemini-api/docs/models, "Latest").
     """
     name = _plain(model)
     return bool(_REASONING.match(name)) and not _NOT_REASONING.match(name)
+
+
+@lru_cache(maxsize=1024)
+def reasons(model: str) -> bool:
+    """Whether a model reasons before it answers, shown or unseen, so that a short answer is none."""
+    name = _plain(model)
+    if is_reasoning(model) or _NAMED_FOR_IT.search(name):
+        return True
+    while name and name not in _REASONING_SHOWN:
+        name = _shorter(name)
+    return bool(name)
+
+
+def _shorter(name: str) -> str:
+    """What a name goes on from; "" if nothing."""
+    return name[: max(name.rfind("-"), name.rfind(":"), name.rfind("@"), 0)]
 
 
 def _plain(model: str) -> str:

@@ -1,7 +1,7 @@
 """The life of one call: reserve, send, settle; and what keeps that going in a process."""
 
 from farthing.engine.aside import aside, at_length, count_aside
-from farthing.engine.book import Hold, Made, ahold, entry_of, hold, reading_of
+from farthing.engine.book import Hold, Made, ahold, book, entry_of, hold, reading_of
 from farthing.engine.call import Call
 from farthing.engine.closed import Driven, closes, later, promptly, soon
 from farthing.engine.core import Engine
@@ -27,6 +27,7 @@ __all__ = [
     "ahold",
     "aside",
     "at_length",
+    "book",
     "call_of",
     "closes",
     "count_aside",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -16,15 +17,17 @@ from farthing.engine.closed import closes, later, soon
 from farthing.engine.core import Engine
 from farthing.engine.drivers import adrive, drive
 from farthing.engine.ends import outcome_of
-from farthing.errors import FarthingError, InvalidUsage
+from farthing.errors import FarthingError, InvalidUsage, LedgerError
 from farthing.guard import Again
-from farthing.ledger.store import Entry, Reservation, Settlement
+from farthing.ledger.store import Entry, Ledger, Reservation, Settlement
+from farthing.log import say_once
 from farthing.quote import Quote, billed, region_of
 from farthing.records import Rates, Receipt, Usage
 from farthing.settings import Who
+from farthing.struck import pass_on, was_struck
 from farthing.usage import Reading, believed
 
-__all__ = ["Hold", "Made", "ahold", "entry_of", "hold", "reading_of"]
+__all__ = ["Hold", "Made", "ahold", "book", "entry_of", "hold", "reading_of"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -114,6 +117,35 @@ def entry_of(engine: Engine, made: Made) -> Entry:
         raw=reading.raw,
     )
     return Entry(reservation=reservation, settlement=settlement, digest=_digest(made))
+
+
+def book(engine: Engine, made: Made) -> None:
+    """Book it; what the ledger does not take now is spilled, and booked under its id as soon as it can be."""
+    entries: list[Entry] = []
+
+    def record(ledger: Ledger) -> None:
+        if not entries:
+            entries.append(entry_of(engine, made))  # once the budgets have been read
+        ledger.record(entries[0])
+
+    try:
+        engine.use(record)
+    except BaseException as error:
+        if not (isinstance(error, LedgerError) or was_struck(error)):
+            raise
+        entry = entries[0] if entries else entry_of(engine, made)
+        wanted, end = entry.reservation, entry.settlement
+        engine.guard.unbooked.goes_on(wanted.id, wanted.bounds, end.counted, wanted.started_ns)
+        engine.settle(Settle(None, end, void=False, wanted=wanted))
+        if was_struck(error):
+            pass_on(error)
+            raise
+        say_once(
+            ("record", type(error).__name__),
+            logging.ERROR,
+            "what a function returned could not be booked and will be tried again: %s",
+            error,
+        )
 
 
 def _digest(made: Made) -> bytes:
@@ -218,7 +250,9 @@ class Hold:
         return want
 
     def _fail(self, error: BaseException) -> Settle | None:
-        return self._call.finish(outcome_of(error, sent=self._sent), error=error)
+        return self._call.finish(
+            outcome_of(error, self._call.hold.reservation.provider, sent=self._sent), error=error
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -9,14 +9,15 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from farthing import money, pricing, tokens
+from farthing import money, pricing
 from farthing.catalog import Catalog
+from farthing.engine.broken_off import at_most, guessed, hides
 from farthing.engine.ends import cancels, outcome_of
 from farthing.engine.lost import added, noted, with_lost
 from farthing.guard import Held
 from farthing.ledger.store import Grant, Ledger, Reservation, Settlement
-from farthing.quote import Quote, as_asked, billed, charged, foreseen, region_of
-from farthing.records import Cost, Rates, Receipt, Usage
+from farthing.quote import Quote, as_asked, billed, charged, region_of
+from farthing.records import Cost, Rates, Receipt
 from farthing.usage import Reading, believed, with_headers
 
 if TYPE_CHECKING:
@@ -110,6 +111,10 @@ class Call:
         known = self.server_known and self.hold.reservation.provider != "fireworks"
         return not known and not self.quote.ask.stream
 
+    def outcome_of(self, error: BaseException) -> str:
+        """The end that an error gives it, by what its provider bills."""
+        return outcome_of(error, self.hold.reservation.provider, sent=self.attempts > 0)
+
     def forget(self) -> bool:
         """It shall never be booked; False if it was already."""
         return self.pid == os.getpid() and self._once.acquire(blocking=False)
@@ -148,7 +153,7 @@ class Call:
     def rescue(self, error: BaseException) -> Settle | None:
         """What is to be booked for a call that `error` broke off at any point: the end that it had already,
         perhaps not booked, else the one that the error gives it."""
-        want = self.finish(outcome_of(error, sent=self.attempts > 0), error=error)
+        want = self.finish(self.outcome_of(error), error=error)
         if want is None and self.pid == os.getpid():
             end = self.settlement = self.settlement or self._uncertain(error)
             want = self._settle(end, hurry=False)
@@ -215,14 +220,14 @@ class Call:
             end.usage_source = "reported" if reading.usage else "unknown"
             end.counted = held if end.cost is None else end.cost
         else:
-            guess = self._estimated(reading, seen)
+            guess = guessed(self.quote, reading, seen)
             self._book(end, Reading(usage=guess), rates, flags)
             end.usage_source = "unknown" if guess is None else "estimated"
             end.counted = held if end.cost is None else end.cost
             if outcome == "unknown":
                 end.counted = max(held, end.counted)
             elif outcome == "aborted":
-                end.counted = self._aborted(end, rates)
+                end.counted = self._aborted(end.cost, rates, reading)
         if end.cost_source == "partial":  # a lower bound is no reason to free money
             end.counted = max(held, end.counted)
         if end.cost is not None and end.cost > held:
@@ -282,27 +287,16 @@ class Call:
             flags.append("suspect")
         self.reading = reading if reading.parts else None
 
-    def _estimated(self, reading: Reading | None, seen: str) -> Usage | None:
-        """The prompt, and what was seen of the answer; without tokens, what was asked for, or None."""
-        if self.quote.ask.route.measure != "tokens":
-            return foreseen(self.quote.ask)
-        prompt = self.quote.count.tokens
-        out = tokens.count_text(seen, self.quote.ask.model).tokens if seen else 0
-        if reading is not None and reading.usage is not None:
-            prompt = max(prompt, reading.usage.input_tokens or 0)
-            out = max(out, reading.usage.output_tokens or 0)
-        return Usage.trusted(input_tokens=prompt, output_tokens=out if self.quote.ask.route.caps else None)
-
-    def _aborted(self, end: Settlement, rates: Rates) -> int:
-        """A stream that was left: the hold, unless the provider is known to stop and nothing is unseen."""
-        held = self.hold.held
-        if end.cost is None:
+    def _aborted(self, cost: int | None, rates: Rates, reading: Reading | None) -> int:
+        """An answer that was left: the hold, unless it is a stream that the provider is known to stop and
+        nothing of it is unseen. Nobody stops making an answer that is no stream."""
+        held, quote = self.hold.held, self.quote
+        if cost is None:
             return held
-        cost = end.cost
-        if self.quote.reasoning or not cancels(end.provider, server_known=self.server_known):
+        stops = quote.ask.stream and cancels(self.hold.reservation.provider, server_known=self.server_known)
+        if not stops or hides(quote, reading):
             return max(held, cost)
-        prompt = pricing.prompt(self.quote.count.tokens, rates) or 0
-        return max(min(held, prompt + (cost - prompt) * 6 // 5), cost)
+        return max(min(held, at_most(quote, reading, rates, cost)), cost)
 
     def _breakdown(self, end: Settlement) -> Cost | None:
         if end.usage is None or end.rates is None or (end.cost is None and "suspect" in end.flags):

@@ -10,7 +10,7 @@ from typing import Any
 from farthing import quote, wire
 from farthing.engine.call import Call, Settle
 from farthing.engine.core import Engine
-from farthing.engine.ends import outcome_of, status_of
+from farthing.engine.ends import status_of
 from farthing.errors import FarthingError, Unmeterable
 from farthing.guard import Again, Look, Refusal, Reload, Wait
 from farthing.ledger.store import Reservation
@@ -22,13 +22,15 @@ __all__ = ["Answer", "Deferred", "Plan", "Send", "life"]
 
 
 class Send:
-    """A wish to send the request with this body; None sends it as the caller made it."""
+    """A wish to send the request with this body; None sends it as the caller made it. `answered`: the HTTP
+    response, if the SDK raised an error although it was here whole."""
 
-    __slots__ = ("body", "call")
+    __slots__ = ("answered", "body", "call")
 
     def __init__(self, call: Call | None, body: dict[str, Any] | None) -> None:
         self.call = call
         self.body = body
+        self.answered: Any = None
 
 
 class Deferred:
@@ -83,15 +85,16 @@ def life(engine: Engine, plan: Plan) -> Generator[Want, Any, Any]:
             ) from None
         return (yield Send(None, None))
     while True:
+        wish = Send(call, body)
         try:
-            result = yield Send(call, body)
+            result = yield wish
         except GeneratorExit:
             raise  # who is closed may wish nothing more: the driver has it booked
         except BaseException as error:
             if body is not None and _refuses_ours(engine, plan, call, error, asked_usage=asked_usage):
                 body, asked_usage = _body(engine, plan, call)
                 continue
-            yield from _failed(call, error)
+            yield from _failed(plan, call, error, wish.answered)
             raise
         break
     try:
@@ -133,7 +136,7 @@ def _quoted(engine: Engine, plan: Plan, ask: wire.Ask, at_ns: int) -> quote.Quot
         margins=engine.margins,
     )
     if engine.quirks.cap_is_ignored(plan.base_url, quoted.model):
-        quoted.least = quoted.cap
+        return quote.uncapped(quoted, engine.catalog)
     return quoted
 
 
@@ -194,17 +197,28 @@ def _refuses_ours(engine: Engine, plan: Plan, call: Call, error: BaseException, 
     return False
 
 
-def _failed(call: Call, error: BaseException) -> Generator[Want, Any, None]:
+def _failed(plan: Plan, call: Call, error: BaseException, answered: Any) -> Generator[Want, Any, None]:
+    """What was `answered` has to be paid for, also if all that the caller gets is an error."""
+    wants: list[Settle | None] = []
     try:
         # What is cancelled or interrupted must not be made to wait.
         hurry = was_struck(error)
         call.request_id = getattr(error, "request_id", None)
-        settle = call.finish(outcome_of(error, sent=call.attempts > 0), error=error, hurry=hurry)
+        answer = None if answered is None else plan.observe(answered, call, False)  # noqa: FBT003
+        if isinstance(answer, Answer):
+            reading = answer.reading
+            seen = "" if reading.usage is not None or reading.suspect else answer.seen()
+            wants.append(call.finish(answer.outcome, reading, seen=seen, error=error, hurry=hurry))
+        elif isinstance(answer, Settle):
+            answer.hurry = hurry
+            wants.append(answer)
+        wants.append(call.finish(call.outcome_of(error), error=error, hurry=hurry))  # None if it has its end
     except Exception:
         call.engine.bug("booking a failed call")
         return
-    if settle is not None:
-        yield settle
+    for settle in wants:
+        if settle is not None:
+            yield settle
 
 
 def _guarded(engine: Engine, call: Call, answer: Answer) -> Settle | None:

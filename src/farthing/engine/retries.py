@@ -8,7 +8,7 @@ from collections.abc import Generator
 
 from farthing.engine.call import Call
 from farthing.engine.core import Engine
-from farthing.engine.ends import billed, outcome_of
+from farthing.engine.ends import billed
 from farthing.errors import LedgerError
 from farthing.guard import Reload
 from farthing.ledger.store import Grant, Reservation, Short, Stale
@@ -20,20 +20,23 @@ __all__ = ["again", "may_be_lost"]
 def may_be_lost(call: Call, error: BaseException | None, status: int | None) -> bool:
     """Whether the attempt that has just failed may have been billed."""
     if status is not None:
-        return billed(status)
-    return error is None or outcome_of(error, sent=call.attempts > 0) == "unknown"
+        return billed(status, call.hold.reservation.provider)
+    return error is None or call.outcome_of(error) == "unknown"
 
 
 def again(engine: Engine, call: Call) -> Generator[Reservation | Reload, Grant | Short | Stale | None, bool]:
-    """Hold money for a further attempt, after one that may have been billed. False if there is none."""
+    """Hold money for a further attempt, after one that may have been billed. False if there is none.
+
+    It begins when its call did, so that it is held in the windows in which it will be booked, also after
+    midnight. It is held where no budget binds the call, too: one may have come, and its row tells of it.
+    """
     asked = call.hold.reservation
-    if call.hold.grant is not None and asked.bounds:
+    if call.hold.grant is not None:
         wanted = dataclasses.replace(
             asked,
             id=engine.ids(),
             lo=call.hold.held,
             hi=call.hold.held,
-            started_ns=engine.clock.time_ns(),
             topped=call.hold.grant.call,
         )
         try:

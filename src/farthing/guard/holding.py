@@ -55,7 +55,10 @@ def wanted(
 
 
 def cap(policies: Policies, quoted: Quote, reservation: Reservation, held: int, *, hard: bool) -> int | None:
-    """The cap to write: what the grant affords, or a configured or assumed one; None for none."""
+    """The cap to write: what the grant affords, or a configured or assumed one; None for none.
+
+    An output that costs nothing needs no assumed one, and a server may refuse one above its own maximum.
+    """
     if quoted.capped_by_caller or not quoted.ask.route.caps:
         return None
     if held < reservation.hi:
@@ -64,7 +67,7 @@ def cap(policies: Policies, quoted: Quote, reservation: Reservation, held: int, 
             "%s: output capped at %d tokens, which is what the budget affords", quoted.ask.model, affordable
         )
         return affordable
-    if policies.output_cap is not None or (hard and quoted.cap_assumed):
+    if policies.output_cap is not None or (hard and quoted.cap_assumed and quoted.each):
         return quoted.cap
     return None
 

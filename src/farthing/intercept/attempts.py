@@ -9,10 +9,10 @@ from typing import Any
 from farthing.engine import Call, Send, adrive, again, drive, may_be_lost
 from farthing.errors import FarthingError
 
-__all__ = ["hooks", "sending"]
+__all__ = ["count_attempt", "hooks", "sending"]
 
-sending: ContextVar[Call | None] = ContextVar("farthing_sending", default=None)
-"""The call whose request the SDK is sending in this context."""
+sending: ContextVar[Send | None] = ContextVar("farthing_sending", default=None)
+"""What the SDK is sending in this context."""
 
 
 def hooks(cls: Any, *, is_async: bool) -> dict[str, Any]:
@@ -22,9 +22,7 @@ def hooks(cls: Any, *, is_async: bool) -> dict[str, Any]:
     made: dict[str, Any] = {}
 
     def prepare(self: Any, request: Any) -> Any:
-        call = sending.get()
-        if call is not None:
-            call.attempts += 1
+        count_attempt()
         return cls._prepare_request(self, request)
 
     def rest(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -39,14 +37,8 @@ def hooks(cls: Any, *, is_async: bool) -> dict[str, Any]:
             raise _given_up(self, sys.exc_info()[1], kwargs.get("response"))
         return await cls._sleep_for_retry(self, *args, **kwargs)
 
-    def process(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call, response = sending.get(), kwargs.get("response")
-        if call is not None and response is not None and call.heeds_headers:
-            call.headers = response.headers
-        return cls._process_response(self, *args, **kwargs)
-
     if hasattr(cls, "_process_response"):
-        made["_process_response"] = process
+        made["_process_response"] = _processing(cls, is_async=is_async)
     if hasattr(cls, "_prepare_request"):
         made["_prepare_request"] = prepare
     if hasattr(cls, "_sleep_for_retry"):
@@ -54,9 +46,57 @@ def hooks(cls: Any, *, is_async: bool) -> dict[str, Any]:
     return made
 
 
+def _processing(cls: Any, *, is_async: bool) -> Any:
+    def process(self: Any, *args: Any, **kwargs: Any) -> Any:
+        want, response = sending.get(), kwargs.get("response")
+        _heard(want, response)
+        try:
+            return cls._process_response(self, *args, **kwargs)
+        except BaseException:
+            _keep(want, response)
+            raise
+
+    async def aprocess(self: Any, *args: Any, **kwargs: Any) -> Any:
+        want, response = sending.get(), kwargs.get("response")
+        _heard(want, response)
+        try:
+            return await cls._process_response(self, *args, **kwargs)
+        except BaseException:
+            _keep(want, response)
+            raise
+
+    return aprocess if is_async else process
+
+
+def count_attempt() -> None:
+    """A request is about to be sent: it is an attempt of the call that this context is sending."""
+    call = _call()
+    if call is not None:
+        call.attempts += 1
+
+
+def _call() -> Call | None:
+    want = sending.get()
+    return None if want is None else want.call
+
+
+def _heard(want: Send | None, response: Any) -> None:
+    """The provider has answered."""
+    call = None if want is None else want.call
+    if call is not None and response is not None and call.heeds_headers:
+        call.headers = response.headers
+
+
+def _keep(want: Send | None, response: Any) -> None:
+    """The SDK raises although the provider has answered, as `parse` does over a text that does not fit. What
+    the answer states is read where the call is booked, if the answer is here: nothing more is read for it."""
+    if want is not None and getattr(response, "is_stream_consumed", False):
+        want.answered = response
+
+
 def _loser(response: Any) -> Call | None:
     """The call whose attempt has failed and may have been billed; None if it was not."""
-    call = sending.get()
+    call = _call()
     status = getattr(response, "status_code", None)
     return call if call is not None and may_be_lost(call, sys.exc_info()[1], status) else None
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 import wrapt
 
 from farthing.intercept import sockets
-from farthing.intercept.attempts import hooks, sending
+from farthing.intercept.attempts import count_attempt, hooks
 from farthing.intercept.clients import (
     Metered,
     base_url_of,
@@ -119,10 +119,10 @@ class _Patch:
         made: dict[str, Any] = {"request": (_arequest if is_async else _request)(self, cls.request, counts)}
         if counts:
             made["_build_request"] = _build(self, cls._build_request)
-        if hasattr(cls, "_sleep_for_retry"):
-            original = SimpleNamespace(_sleep_for_retry=cls._sleep_for_retry)
-            hook = hooks(original, is_async=is_async)["_sleep_for_retry"]
-            made["_sleep_for_retry"] = _where_metered(self, hook, cls._sleep_for_retry)
+        names = ("_sleep_for_retry", "_process_response")
+        original = SimpleNamespace(**{name: getattr(cls, name) for name in names if hasattr(cls, name)})
+        for name, hook in hooks(original, is_async=is_async).items():
+            made[name] = _where_metered(self, hook, getattr(cls, name))
         self._made = made
         self._old = {name: vars(cls).get(name, _ABSENT) for name in made}
         for name, method in made.items():
@@ -179,9 +179,8 @@ def _build(patch: _Patch, original: Any) -> Any:
     @functools.wraps(original)
     def build(self: Any, *args: Any, **kwargs: Any) -> Any:
         built = original(self, *args, **kwargs)
-        call = sending.get()
-        if call is not None and patch.meters(self):
-            call.attempts += 1
+        if patch.meters(self):
+            count_attempt()
         return built
 
     return build

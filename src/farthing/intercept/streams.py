@@ -15,6 +15,7 @@ from typing import Any
 
 from farthing import usage
 from farthing.engine import Call, promptly
+from farthing.engine.broken_off import hides
 from farthing.intercept.events import EVENT_END, EVENT_ENDS, data_of, payload, split, whole_events
 from farthing.struck import pass_on, was_struck
 from farthing.usage import Reading
@@ -40,6 +41,7 @@ class Tee:
 
     __slots__ = (
         "__weakref__",
+        "_done",
         "_ended",
         "_failed",
         "_final",
@@ -90,7 +92,8 @@ class Tee:
         self._text: list[str] = []
         self._ended: frozenset[int] = frozenset()
         self._heard = False
-        self._final = False
+        self._final = False  # the answer is over
+        self._done = False  # and so is the stream: no more comes, not even its usage
         self._failed = False
 
     def watcher(self) -> Callable[[bytes], bool] | None:
@@ -205,19 +208,19 @@ class Tee:
                 return False
         if data.find(b'"cost', 0, cut) >= 0:  # money may be stated apart from the last usage
             return False
-        before = self.reading, self._final, self._failed, self._ended
+        before = self.reading, self._final, self._done, self._failed, self._ended
         self._look(split(data[cut + 2 :]), text=False)
         reading = self.reading
         if self._final and reading is not None and reading.usage is not None and reading.found is None:
             return True
-        self.reading, self._final, self._failed, self._ended = before
+        self.reading, self._final, self._done, self._failed, self._ended = before
         return False
 
     def _look(self, events: list[bytes], *, text: bool = True) -> None:
         parsed: list[Mapping[str, Any]] = []
         for event in events:
             if b"[DONE]" in event and payload(event).strip() == b"[DONE]":
-                self._final = self._heard = True
+                self._final = self._done = self._heard = True
                 continue
             data = data_of(event)
             if data is None:
@@ -229,6 +232,7 @@ class Tee:
             if usage.finished(data, self.flavour):
                 ended = usage.choices_ended(data, self.flavour)
                 self._ended |= ended
+                self._done = self._done or not ended
                 self._final = self._final or not ended or len(self._ended) >= self.choices
             new = usage.read_event(data, flavour=self.flavour, provider=self.call.hold.reservation.provider)
             if new is not None:
@@ -276,13 +280,21 @@ class Tee:
         told = self._final and reading is not None and reading.usage is not None
         if self._failed and (piecemeal or not told):
             outcome = "unknown"
-        elif self._final or (whole and self._heard and not piecemeal):
+        elif (self._final and self._is_sure(error)) or (whole and self._heard and not piecemeal):
             outcome = "complete"
-        elif whole or (error is not None and not was_struck(error)):
+        elif whole or _broke(error):
             outcome = "unknown"
         else:
             outcome = "aborted"
         return outcome, "".join(self._text)
+
+    def _is_sure(self, error: BaseException | None) -> bool:
+        """Whether an answer that is over is billed on what is known of it, though its stream was perhaps left
+        before it said on what."""
+        reading = self.reading
+        if self._done or (reading is not None and (reading.says or reading.unread)):
+            return True
+        return not _broke(error) and not hides(self.call.quote, reading)
 
     def _end_of_json(self, *, whole: bool, error: BaseException | None) -> tuple[str, str]:
         self._digest()
@@ -295,8 +307,7 @@ class Tee:
             self.reading = reading
             told = reading.usage is not None or reading.suspect
             return "complete", "" if told else usage.visible_in(self.flavour, body)
-        failed = error is not None and not was_struck(error)
-        return "unknown" if whole or failed else "aborted", ""
+        return "unknown" if whole or _broke(error) else "aborted", ""
 
     def judged(self, content: bytes) -> tuple[str, str]:
         """The outcome of a stream that is here whole, and what was seen of it."""
@@ -333,3 +344,8 @@ class Tee:
 
 def _always(_: bytes) -> bool:
     return True
+
+
+def _broke(error: BaseException | None) -> bool:
+    """Whether the other side broke a stream off, and not its reader, who was cancelled or interrupted."""
+    return error is not None and not was_struck(error)

@@ -5,7 +5,7 @@ from farthing.quote.counting import count_ahead, foreseen, is_heavy
 from farthing.quote.jobs import asked_again, notes_of, quote, seconds_of
 from farthing.quote.margins import Margins
 from farthing.quote.questions import cheapest, cost_of, estimate, imagined, instant_ns
-from farthing.quote.quoting import Quote, manual, window_of
+from farthing.quote.quoting import Quote, manual, uncapped, window_of
 
 __all__ = [
     "Margins",
@@ -27,5 +27,6 @@ __all__ = [
     "quote",
     "region_of",
     "seconds_of",
+    "uncapped",
     "window_of",
 ]

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from farthing import money, pricing, tokens, wire
-from farthing.catalog import Catalog
+from farthing.catalog import Catalog, reasons
 from farthing.quote.billing import region_of
 from farthing.quote.counting import counted, measured, predicted
 from farthing.quote.margins import Margins
 from farthing.records import Rates
 
-__all__ = ["Quote", "manual", "quote", "window_of"]
+__all__ = ["Quote", "manual", "quote", "uncapped", "window_of"]
 
 DEFAULT_OUTPUT = 16_384
 """Output tokens that are held where neither the caller nor any table knows a maximum."""
@@ -35,6 +35,16 @@ _HONOURS_TOOL_LIMIT = frozenset({"openai", "azure"})
 _ALSO = {"web_search": ("web_search", "web_search_preview"), "code_interpreter": ("code_execution",)}
 """Units of the catalog that a hosted tool may be billed by, where they are not its name."""
 
+_UNITS = {"character": "characters", "second": "seconds", "image": "images", "page": "pages"}
+
+_BILLED_ON = {
+    "speech": "character", "transcription": "second", "translation": "second", "image": "image",
+    "video": "second",
+}  # fmt: skip
+"""What calls of an operation are billed on where their model has a price of it."""
+
+_GENERATING = frozenset({"chat", "responses", "completion"})
+
 
 @dataclass(slots=True)
 class Quote:
@@ -43,7 +53,7 @@ class Quote:
     Attributes:
         model: canonical name of the asked model.
         count: input tokens, expected and at most.
-        fixed: pico-dollars of all but the output, at most.
+        fixed: pico-dollars of all but the output up to the cap, at most.
         each: pico-dollars for each token of the output cap.
         cap: the output cap to hold for; `cap_assumed` if it is neither the caller's nor the model's own.
         least: the smallest cap that may be written where the caller set none (`capped_by_caller`).
@@ -125,7 +135,7 @@ def quote(
     upper = count.upper
     if unseen or upper >= tokens.UNSEEN:
         upper = _most_input(count, catalog, ask.model, provider)
-    cap, assumed = _cap(ask, catalog, provider, upper, output_cap)
+    cap, assumed = _cap(ask, catalog, provider, count, output_cap)
     unlimited = ask.tool_calls == wire.UNLIMITED
     writes_limit = unlimited and route.operation == "responses" and provider in _HONOURS_TOOL_LIMIT
     hosted = HOSTED_CALLS if writes_limit else max(ask.tool_calls or 0, 0)
@@ -146,7 +156,7 @@ def quote(
         each=pricing.upper_rate(rates, "output", input_tokens=upper) * ask.choices if route.generates else 0,
         cap=cap,
         cap_assumed=assumed,
-        least=max(_least(ask, reasoning, min_output), route.least_cap),
+        least=max(_least(ask, reasoning or reasons(model), min_output), route.least_cap),
         capped_by_caller=ask.cap is not None or not route.caps or _has_default(ask, provider),
         expected=pricing.prompt(count.tokens, rates),
         reasoning=reasoning,
@@ -201,36 +211,81 @@ def manual(
     operation: str = "other",
     tier: str | None = None,
 ) -> Quote:
-    """A quote for a call that no wrapper sees: from counts, or from nano-dollars, which win over them."""
+    """A quote for a call that no wrapper sees: from counts, or from nano-dollars, which win over them.
+
+    Of what is not stated the most that the model can take is held. Seconds, characters and images cannot be
+    stated but by the amount: without it, a call that is billed on them is not `priced`.
+    """
     provider = provider or catalog.provider_of(model)
     rates = catalog.rates(model, provider=provider, at_ns=at_ns, tier=tier)
-    cap = max_output_tokens
-    if cap is None:
-        cap = 0 if amount is not None else catalog.max_output(model, provider=provider) or DEFAULT_OUTPUT
+    by_amount, counts = amount is not None, input_tokens is not None
     read = input_tokens
     if read is None:
-        read = 0 if amount is not None else window_of(catalog, model, provider)
-    route = wire.Route("", operation, "openai.chat", "")
+        read = 0 if by_amount else window_of(catalog, model, provider)
+    count = tokens.Count(input_tokens or 0, read, "exact" if counts else "heuristic")
+    cap = max_output_tokens
+    if cap is None:
+        writes = not by_amount and _writes(rates, operation)
+        cap = _most_output(count, catalog, model, provider)[0] if writes else 0
+    unforeseen = "" if by_amount else _unstated(rates, operation, cap)
+    # Without a count nothing tells what it will be billed on, as with a recording.
+    route = wire.Route("", operation, "openai.chat", "", measure="tokens" if counts else "seconds")
     ask = wire.Ask(route, {}, {}, model, False, cap, 1, tier, False, False, None)  # noqa: FBT003  fields
-    fixed = amount * 1000 if amount is not None else read * pricing.upper_rate(rates, "input")
+    fixed: int | Fraction
+    if amount is not None:
+        fixed = amount * 1000
+    else:
+        fixed = read * pricing.upper_rate(rates, "input") + rates.prices.get("request", 0)
     return Quote(
         ask=ask,
         model=catalog.canonical(model, provider),
         provider=provider,
         rates=rates,
-        count=tokens.Count(input_tokens or 0, read, "exact" if input_tokens is not None else "heuristic"),
+        count=count,
         fixed=fixed,
-        each=0 if amount is not None else pricing.upper_rate(rates, "output"),
+        each=0 if by_amount else pricing.upper_rate(rates, "output"),
         cap=cap,
         cap_assumed=False,
         least=cap,
         capped_by_caller=True,
-        expected=amount if amount is not None else pricing.prompt(input_tokens or 0, rates),
+        expected=pricing.prompt(count.tokens, rates) if counts or rates.status == "free" else None,
         reasoning=catalog.is_reasoning(model),
         unbounded=False,
-        priced=amount is not None or rates.status != "unpriced",
+        priced=by_amount or (rates.status != "unpriced" and not unforeseen),
         tool_calls=None,
+        unforeseen=unforeseen,
     )
+
+
+def _writes(rates: Rates, operation: str) -> bool:
+    """Whether a call that no wrapper sees is to be held for output: embeddings have none, and no price of
+    it."""
+    return rates.status != "priced" or "output" in rates.prices or operation in _GENERATING
+
+
+def _unstated(rates: Rates, operation: str, cap: int) -> str:
+    """What a call that no wrapper sees will be billed on besides the tokens that its caller may state."""
+    if rates.status != "priced":
+        return ""
+    unit, prices = _BILLED_ON.get(operation, ""), rates.prices
+    if unit in prices:
+        lacking = _UNITS[unit]
+    elif "input" not in prices:
+        lacking = next((many for one, many in _UNITS.items() if one in prices), "tokens")
+    elif cap and "output" not in prices:
+        lacking = "tokens of output"
+    else:
+        return ""
+    return f"its {lacking}; amount= states what to hold"
+
+
+def uncapped(quoted: Quote, catalog: Catalog) -> Quote:
+    """The quote of a request to a server that does not keep to a cap that is written into it: all that the
+    model can write is held, also where `output_cap` asks for less."""
+    most = quoted.cap
+    if not quoted.capped_by_caller:
+        most = max(most, _most_output(quoted.count, catalog, quoted.ask.model, quoted.provider)[0])
+    return replace(quoted, fixed=quoted.fixed + quoted.each * (most - quoted.cap), least=quoted.cap)
 
 
 def _held_rates(
@@ -277,7 +332,7 @@ def _most_input(count: tokens.Count, catalog: Catalog, model: str, provider: str
 
 
 def _cap(
-    ask: wire.Ask, catalog: Catalog, provider: str | None, upper_input: int, output_cap: int | None
+    ask: wire.Ask, catalog: Catalog, provider: str | None, count: tokens.Count, output_cap: int | None
 ) -> tuple[int, bool]:
     if not ask.route.generates:
         return 0, False
@@ -287,13 +342,20 @@ def _cap(
         return COMPLETION_DEFAULT, False
     if output_cap is not None and ask.route.caps:
         return output_cap, True
-    known = catalog.max_output(ask.model, provider=provider)
+    return _most_output(count, catalog, ask.model, provider)
+
+
+def _most_output(count: tokens.Count, catalog: Catalog, model: str, provider: str | None) -> tuple[int, bool]:
+    """What a model can write at most, and True if nobody knows that. Its window is shared with the input that
+    was counted; what is held for input that the request does not show need not be there."""
+    known = catalog.max_output(model, provider=provider)
     if known is not None:
         return known, False
-    window = catalog.context_window(ask.model, provider=provider)
-    if window is not None:
-        return max(window - upper_input, LEAST_OUTPUT), False
-    return DEFAULT_OUTPUT, True
+    window = catalog.context_window(model, provider=provider)
+    if window is None:
+        return DEFAULT_OUTPUT, True
+    read = count.upper if count.upper < window else count.tokens
+    return max(window - read, LEAST_OUTPUT), False
 
 
 def _has_default(ask: wire.Ask, provider: str | None) -> bool:

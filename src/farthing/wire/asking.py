@@ -31,7 +31,7 @@ class Ask:
     Attributes:
         body: as it will be sent, `extra_body` merged in; `sent` without it. Neither is to be changed.
         model: as the caller spells it.
-        cap: output tokens that the caller allows; None if the caller sets no cap.
+        cap: output tokens that the caller allows, 0 for the prompt alone; None if the caller sets no cap.
         choices: how many answers are generated (`n`, `best_of`).
         tier: the service tier asked for; None if none is named.
         structured: True if the model must emit structure, of which a piece is of no use.
@@ -58,6 +58,12 @@ class Ask:
     labels: Mapping[str, str] = field(default_factory=dict)
     tool_units: tuple[str, ...] = ()
     counted: object = None
+
+    @property
+    def reasons(self) -> bool:
+        """Whether it asks for reasoning, by any of the fields for that: of an answer that is broken off
+        nobody then knows what was made of it."""
+        return self.thinks or _asks_to_reason(self.body)
 
 
 def read_request(method: str, url: str, body: object, extra: Mapping[str, Any] | None = None) -> Ask | None:
@@ -89,10 +95,10 @@ def read_request(method: str, url: str, body: object, extra: Mapping[str, Any] |
         sent,
         model,
         body.get("stream") is True,
-        _largest(body, route.caps) or None,
-        max(_largest(body, _CHOICES), 1) * (_prompts(body) if route.operation == "completion" else 1),
+        _largest(body, route.caps),
+        max(_largest(body, _CHOICES) or 1, 1) * (_prompts(body) if route.operation == "completion" else 1),
         _tier(body) or route.tier,
-        bool(tools or body.get("response_format") or body.get("text") or body.get("functions")),
+        bool(tools or body.get("functions") or _structured(body)),
         # What a server's tool finds is input that the request does not show.
         (_hides_input(body) if route.operation == "responses" else route.hides)
         or (anthropic and calls is not None),
@@ -115,14 +121,24 @@ def _listed(value: object) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else []
 
 
-def _largest(body: Mapping[str, Any], fields: tuple[str, ...]) -> int:
-    """The largest of these fields; 0 where none is a positive integer."""
-    most = 0
+def _largest(body: Mapping[str, Any], fields: tuple[str, ...]) -> int | None:
+    """The largest of these fields; None where none is an integer, or only negative ones, which limit
+    nothing."""
+    most = -1
     for name in fields:
         value = body.get(name)
         if type(value) is int and value > most:
             most = value
-    return most
+    return None if most < 0 else most
+
+
+def _structured(body: Mapping[str, Any]) -> bool:
+    """Whether any format but plain text is asked for: `response_format`, or `text.format` of responses."""
+    text = body.get("text")
+    for wanted in (body.get("response_format"), text.get("format") if isinstance(text, Mapping) else None):
+        if wanted and (wanted.get("type") if isinstance(wanted, Mapping) else wanted) != "text":
+            return True
+    return False
 
 
 def _prompts(body: Mapping[str, Any]) -> int:
@@ -148,6 +164,16 @@ def _hides_input(body: Mapping[str, Any]) -> bool:
 def _thinks(body: Mapping[str, Any]) -> bool:
     thinking = body.get("thinking")
     return isinstance(thinking, Mapping) and thinking.get("type") != "disabled"
+
+
+def _asks_to_reason(body: Mapping[str, Any]) -> bool:
+    """By OpenAI's fields and by OpenRouter's (openrouter.ai/docs, "Reasoning Tokens"), with which any model
+    may reason; or by the maker's own, which the compatible endpoints of Anthropic and DeepSeek take."""
+    reasoning = body.get("reasoning")
+    if isinstance(reasoning, Mapping):
+        return reasoning.get("enabled") is not False and reasoning.get("effort") != "none"
+    effort = body.get("reasoning_effort")
+    return (isinstance(effort, str) and effort != "none") or _thinks(body)
 
 
 def _labels(body: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, str]:

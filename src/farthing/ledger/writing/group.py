@@ -41,7 +41,7 @@ def needs_full(write: _Write) -> bool:
     if isinstance(write, Reservation):
         return write.hi > 0 and bool(write.bounds)
     grant, end, void = write
-    return not void and end.counted > grant.held  # of a budget, perhaps, that was made meanwhile
+    return bool(grant.lines) and not void and end.counted > grant.held
 
 
 def concerns_all(error: object) -> bool:
