@@ -274,12 +274,13 @@ def test_calls_of_a_dead_owner_are_booked_at_their_prompt_and_count_their_hold(
     assert (row["outcome"], row["cost_nano"], row["counted_nano"]) == ("expired", USD // 10, USD)
     assert (row["usage_source"], row["input_tokens"], row["cost_source"]) == ("estimated", 1000, "priced")
     assert (other["cost_nano"], other["counted_nano"], other["cost_source"]) == (None, USD, "unpriced")
+    assert (other["usage_source"], other["input_tokens"]) == ("unknown", None)
     assert {w.budget: (w.spent, w.held) for w in ledger.windows()} == {
         "hard": (2 * USD, 0),
         "soft": (USD // 10, 0),
     }
     [total] = ledger.totals()
-    assert (total.calls, total.estimated, total.unpriced) == (2, 2, 1)
+    assert (total.calls, total.estimated, total.unpriced) == (2, 1, 1)
 
 
 @pytest.mark.parametrize("before", ["expired", "unknown"])
