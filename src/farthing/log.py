@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
+
+from farthing.forks import renewed_in_children
 
 __all__ = ["logger", "say_once"]
 
@@ -11,6 +14,7 @@ logger = logging.getLogger("farthing")
 
 _said: set[tuple[str, ...]] = set()
 _lock = threading.Lock()
+renewed_in_children(sys.modules[__name__], _lock=threading.Lock)
 
 
 def say_once(key: tuple[str, ...], level: int, message: str, *args: object, exc: bool = False) -> None:

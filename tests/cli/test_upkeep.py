@@ -95,7 +95,7 @@ def test_a_doctor_tells_what_waits_in_the_spill(ledger_path, monkeypatch, home):
     ledger_path.rmdir()
     with monkeypatch.context() as patch:
         patch.setattr(spill, "left_behind", lambda _: iter(()))
-        patch.setattr("farthing.engine.overdue.left_behind", lambda _: iter(()))
+        patch.setattr("farthing.engine.intake.left_behind", lambda _: iter(()))
         with Meter(ledger_path) as other:
             other.warm()
     found = within("doctor", "--ledger", str(ledger_path)).json

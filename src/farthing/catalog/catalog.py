@@ -4,7 +4,6 @@ user's; and over all but the user's prices, what a region costs more."""
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -301,18 +300,12 @@ class Catalog:
 _uplifted: dict[tuple[int, str, Uplift], tuple[Schedule, Schedule]] = {}
 """Schedules of a region by that of everywhere, so that the same question gets the same object."""
 
-_default: Catalog | None = None
-_default_lock = threading.Lock()
+_default: dict[None, Catalog] = {}
 
 
 def default() -> Catalog:
     """The catalog of this process without prices of the user's; built once."""
-    global _default  # noqa: PLW0603 - the one of the process
-    if _default is None:
-        with _default_lock:
-            if _default is None:
-                _default = Catalog()
-    return _default
+    return _default.get(None) or _default.setdefault(None, Catalog())
 
 
 def _spellings(model: str) -> list[str]:

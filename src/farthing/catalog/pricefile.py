@@ -20,6 +20,7 @@ from typing import Any
 from farthing.catalog.names import canonical, provider_id
 from farthing.catalog.schedule import Schedule
 from farthing.catalog.tiers import multiplier
+from farthing.forks import renewed_in_children
 from farthing.log import say_once
 from farthing.money import rate_pico
 from farthing.records import Band, Rates
@@ -142,6 +143,7 @@ class PriceFile:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
         self._lock = threading.Lock()
+        renewed_in_children(self, _lock=threading.Lock)
         self._entries: dict[tuple[str, str], Listed] | None = None
 
     def find(self, provider: str | None, model: str) -> Listed | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from farthing.catalog.corrections import corrected
 from farthing.catalog.names import maker, provider_id
 from farthing.catalog.schedule import Schedule
 from farthing.catalog.tiers import multiplier
+from farthing.forks import finished_before_forks
 from farthing.log import say_once
 
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Source", "installed", "load", "source_name"]
 
-_lock = threading.Lock()
+_lock = threading.RLock()
+finished_before_forks(sys.modules[__name__], "_lock")
 _loaded: Source | None = None
 
 
@@ -33,7 +36,8 @@ def source_name() -> str:
     """Name and version of the price source, without loading it."""
     if _loaded is not None:
         return _loaded.name
-    return refreshed.name_standing() or _installed_name()
+    with _lock:
+        return refreshed.name_standing() or _installed_name()
 
 
 def _installed_name() -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
 from farthing import tokens
@@ -17,17 +18,19 @@ from farthing.engine.courier import Courier, Together
 from farthing.engine.ending import Ending
 from farthing.engine.grouped import at_once, can_be_grouped, together
 from farthing.engine.overdue import Overdue, nowhere
-from farthing.engine.process import end, keep, nothing
+from farthing.engine.process import end, keep, mind, nothing
 from farthing.engine.quirks import Quirks
 from farthing.engine.receipts import Receipts
 from farthing.engine.refusals import count
 from farthing.engine.waits import await_turn, wait_for_turn
 from farthing.errors import LedgerError
 from farthing.guard import Guard, Look, Refusal, Reload, Unheld, Wait, line_of
+from farthing.ledger import open_ledger
 from farthing.ledger.store import Clock, Grant, Ledger, Reservation, StandingBudget
 from farthing.log import say_once
 from farthing.quote import Margins
 from farthing.settings import Policies, Who
+from farthing.struck import pass_on
 
 if TYPE_CHECKING:
     from farthing.engine.call import Call, Settle
@@ -36,8 +39,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine"]
 
+T = TypeVar("T")
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KNOWN_MOST = 10_000
+
+_GLIMPSE = 1.0
+"""Seconds to wait for a ledger that is only read."""
 
 
 class Engine(Ending):
@@ -77,11 +85,13 @@ class Engine(Ending):
         self._catalog: Catalog | None = None
         self._opening = threading.RLock()
         self._left: SimpleQueue[Callable[[], Settle | None]] = SimpleQueue()
-        self._overdue = Overdue(where, clock)
+        self._where = where
+        self._overdue = Overdue(where, clock, self.guard.unbooked.booked)
         self._streams: dict[int, Callable[[], Settle | None]] = {}
         self._keeper: threading.Thread | None = None
         self._closed = threading.Event()
         self._known: dict[str | None, bool] = {}
+        mind(self)
 
     # -- what calls use ------------------------------------------------------------------------------
 
@@ -93,8 +103,23 @@ class Engine(Ending):
             LedgerError: if it cannot be opened; the next use tries again.
         """
         ledger = self._ledger
-        if ledger is not None:
-            return ledger
+        if ledger is None:
+            ledger = self._opened()
+        if self._keeper is None:
+            self._keep()
+        return ledger
+
+    def use(self, do: Callable[[Ledger], T]) -> T:
+        """What is done with the ledger; with a new one, if this was closed before anything was done."""
+        ledger = self.ledger
+        try:
+            return do(ledger)
+        except LedgerError as error:
+            if type(error) is not LedgerError or self._ledger is ledger:
+                raise
+        return do(self.ledger)
+
+    def _opened(self) -> Ledger:
         with self._opening:
             if self._ledger is None:
                 opened = self._open_ledger()
@@ -104,7 +129,6 @@ class Engine(Ending):
                 self.guard.line = line_of(opened)
                 self.margins.read(opened, self.clock)
                 self._ledger = opened
-                self._keep()
                 self._overdue.opened(opened)
                 opened.outbox.listen(self._alerted)
                 self.alerts.attach(opened.outbox)
@@ -151,20 +175,41 @@ class Engine(Ending):
                 self.sweep()
             if self._overdue.due:
                 self.catch_up()
-            return self.ledger.reserve(want)
+            return self.use(lambda ledger: ledger.reserve(want))
         if type(want) is Wait:
             return wait_for_turn(self.guard.line, want.place)
         if type(want) is Look:
-            return self.ledger.look(want.bounds, want.at_ns)
+            return self.use(lambda ledger: ledger.look(want.bounds, want.at_ns))
         if type(want) is Refusal:
             count(self, want)
         elif type(want) is Unheld:
             self._overdue.sent(want)
         elif type(want) is Reload:
-            self.guard.load(self.ledger, fresh=True)
+            self._reload()
         else:
             self.settle(want)  # type: ignore[arg-type]
         return None
+
+    def _reload(self) -> None:
+        try:
+            self.guard.load(self.ledger, fresh=True)
+        except LedgerError:
+            if self.guard.unread:
+                self._glimpse()
+            raise
+
+    def _glimpse(self) -> None:
+        """Read the standing budgets of a ledger that cannot be used, which needs no lock."""
+        where = self._where()
+        if where is None:
+            return
+        try:
+            with closing(open_ledger(where, clock=self.clock, timeout=_GLIMPSE, read_only=True)) as seen:
+                self.guard.glimpse(seen.standing()[1])
+        except LedgerError:
+            return  # those that the program declares have to do
+        except Exception:
+            self.bug("reading standing budgets")
 
     async def aperform(self, want: Wish) -> Any:
         """The same from a coroutine: the courier waits for the ledger."""
@@ -257,8 +302,14 @@ class Engine(Ending):
         self._left.put(self.alerts.tell)
 
     def _keep(self) -> None:
-        if self._keeper is None:
-            self._keeper = keep(self, self._left, self._closed)
+        """Start the thread of the lease; if none can be started, the next use tries again."""
+        try:
+            with self._opening:
+                if self._keeper is None:
+                    self._keeper = keep(self, self._left, self._closed)
+        except RuntimeError as error:
+            pass_on(error)
+            say_once(("lease",), logging.WARNING, "no thread can be started to renew the lease: %s", error)
 
     def tick(self) -> None:
         """Renew the lease of this process and book what dead ones left."""
@@ -307,13 +358,15 @@ class Engine(Ending):
         self.courier = Courier()
         self._keeper = None
         self._closed = threading.Event()
+        if not self._opening.acquire(blocking=False):  # by a thread of the parent: it may be half open
+            self._ledger = None
         self._opening = threading.RLock()
         self._left = SimpleQueue()
         self._streams = {}
         self.alerts.forked()
+        self.guard.unbooked.forked()
         if self._ledger is not None:
-            self.guard.line = line_of(self._ledger)
-            self._keep()
+            self.guard.line = line_of(self._ledger)  # the thread starts at its first use, not at the fork
 
 
 def _ignore(_: object) -> None:

@@ -25,6 +25,7 @@ from weakref import WeakSet
 
 from farthing.errors import LedgerLocked
 from farthing.loops import Loop, Signal, current_task, running
+from farthing.struck import pass_on
 
 __all__ = ["Courier", "Together"]
 
@@ -155,7 +156,7 @@ class Courier:
         self._starting = threading.Lock()
         self._stopped = False
         self._at_work = False  # the thread
-        self._asked: SimpleQueue[_Queued | None] = SimpleQueue()  # in the rounds that loops are in
+        self._asked: dict[int, SimpleQueue[_Queued | None]] = {}  # by loops in the rounds that they are in
         self._waiting: WeakSet[_Errand] = WeakSet()  # for any of those; weakly, as loops may be dropped
         self._in_round: Loop | None = None  # the last loop that is in one
         self._asker = 0  # the first task that asked in it
@@ -191,9 +192,9 @@ class Courier:
         try:
             if soon is not None and type(job) is Together:
                 self._start()  # it does what the loop cannot, or does not live to do
-                self._asked.put((job, errand))
+                self._asked_in(loop).put((job, errand))
             else:
-                before = [each for each in _all_of(self._asked) if each is not None]
+                before = [each for each in _all_of(self._asked_in(loop)) if each is not None]
                 self._hand_over([*before, (job, errand)])
             await errand.done
         except BaseException:  # struck, cancelled, or dropped with its loop, whose round will never end
@@ -208,7 +209,9 @@ class Courier:
         """All tasks of a loop have asked that could."""
         self._in_round = None
         self._crowded = self._several
-        asked = [each for each in _all_of(self._asked) if each is not None]
+        # Its own only: those of other loops would not be told if a signal handler raised here.
+        asked = [each for each in _all_of(self._asked_in(loop)) if each is not None]
+        self._asked.pop(id(loop), None)
         jobs = [job for job, _ in asked if type(job) is Together]
         if jobs and len(jobs) <= _MOST_AT_ONCE and self._is_idle():
             answers = jobs[0].at_once([job.want for job in jobs])
@@ -216,6 +219,13 @@ class Courier:
                 _tell([errand for _, errand in asked], answers, loop)
                 return
         self._hand_over(asked)
+
+    def _asked_in(self, loop: Loop) -> SimpleQueue[_Queued | None]:
+        """What is asked in the rounds of a loop; to be called in that loop."""
+        asked = self._asked.get(id(loop))
+        if asked is None:
+            asked = self._asked[id(loop)] = SimpleQueue()
+        return asked
 
     def strike(self, loop: Loop, error: BaseException) -> None:
         """`error` came at the end of a round: nobody knows how far that has come."""
@@ -237,10 +247,9 @@ class Courier:
     def _hand_over(self, jobs: Sequence[_Queued]) -> None:
         if not jobs:
             return
-        if self._stopped:
+        if self._stopped or not self._start():
             self._carry(jobs)
             return
-        self._start()
         for each in jobs:
             self._jobs.put(each)
         self._bell.put(None)
@@ -252,17 +261,23 @@ class Courier:
             self._jobs.put(None)
             self._bell.put(None)
             thread.join(timeout=10)
-        while jobs := self._queued():
-            self._carry([job for job in jobs if job is not None])
+        while jobs := [job for job in self._queued() if job is not None]:
+            self._carry(jobs)
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
+        """Whether there is a thread that will do what is queued."""
         if self._thread is not None or self._stopped:
-            return
+            return not self._stopped
         with self._starting:
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                thread.start()
+                try:
+                    thread.start()
+                except RuntimeError as error:  # there can be no more threads now, or the interpreter exits
+                    pass_on(error)
+                    return False
                 self._thread = thread
+        return True
 
     def _run(self) -> None:
         while self._round():
@@ -276,7 +291,11 @@ class Courier:
         if len(jobs) >= _MOST:
             self._bell.put(None)  # a loop has rung once for all of them
         self._carry([job for job in jobs if job is not None])
-        return None not in jobs
+        if None in jobs:  # for another thread, too: who starts one may be struck before it is known
+            self._jobs.put(None)
+            self._bell.put(None)
+            return False
+        return True
 
     def _carry(self, jobs: Iterable[_Queued]) -> None:
         """Do jobs in order. Whoever is told finds the courier idle if there is nothing else to do."""
@@ -299,7 +318,8 @@ class Courier:
 
     def _queued(self) -> list[_Queued | None]:
         """What is queued at this moment, by loops too that may never end their round; nobody lingers."""
-        return _all_of(self._jobs, _MOST) + _all_of(self._asked)
+        asked = [each for queue in list(self._asked.values()) for each in _all_of(queue)]
+        return _all_of(self._jobs, _MOST) + asked
 
 
 def _given(answer: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
@@ -12,6 +11,7 @@ from farthing.engine.call import Call, Settle
 from farthing.engine.closed import Driven, is_below, later, refuse_below
 from farthing.engine.core import Engine
 from farthing.engine.life import Send
+from farthing.engine.process import at_exit
 from farthing.ledger.store import Grant, Reservation
 from farthing.struck import was_struck
 
@@ -68,7 +68,7 @@ _suspended: dict[int, _Course] = {}
 """What is under way in coroutines."""
 
 
-@atexit.register
+@at_exit
 def _at_exit() -> None:
     """They will neither go on nor be closed while anybody can book. Asked before the engines are, which were
     imported first; what is posted here they do."""

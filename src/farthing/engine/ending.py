@@ -88,25 +88,38 @@ class Ending:
             self.bug("spilling the end of a call")
 
     def _post(self, want: Settle) -> None:
+        if want.grant is None or self.guard.allows:
+            self.noted(want)
         if want.grant is None:
-            if want.wanted is not None:
-                self.guard.unbooked.ended(want.wanted.id, want.end.counted)
             self._overdue.ended(want)
             return
         want.post(self.ledger)
         self.guard.line.freed()
 
+    def noted(self, want: Settle) -> None:
+        """A call has ended, by the budgets that are kept in memory; it may not be booked yet."""
+        asked = want.wanted if want.grant is None else want.grant.reservation
+        if asked is not None and want.can_be_spilled:
+            self.guard.unbooked.ended(asked.id, want.end.counted)
+
     def release(self, grant: Grant) -> None:
-        """Give a hold back without leaving a row. Never raises."""
+        """Give a hold back without leaving a row; soon, if the ledger cannot be written now. Never raises."""
         try:
             self.ledger.release(grant)
+            self.guard.unbooked.gone(grant.reservation.id)
             self.guard.line.freed()
-        except Exception:
-            self.bug("releasing a hold")
+        except BaseException as error:
+            self.give_up(grant.reservation.id)
+            if was_struck(error):
+                pass_on(error)
+                raise
+            if not isinstance(error, LedgerError):
+                self.bug("releasing a hold", error)
 
     def gone(self, call_id: str) -> None:
         """Nothing is to be booked for a call that goes on without the ledger. Never raises."""
         try:
+            self.guard.unbooked.gone(call_id)
             self._overdue.gone(call_id)
         except Exception:
             self.bug("releasing a call without a hold")
@@ -115,29 +128,19 @@ class Ending:
         """Book what could not be booked before, if the ledger can be used."""
         if self._overdue and self._ledger is not None:
             try:
-                self._overdue.post_again(self._post_late)
-                self.catch_up()
+                self._overdue.post_again(self._post)
+                self._overdue.catch_up(self._ledger, wait=False)
             except LedgerError as error:
                 say_once(("spill", type(error).__name__), logging.WARNING, "spilled calls wait: %s", error)
 
-    def _post_late(self, want: Settle) -> None:
-        try:
-            self._post(want)
-        except Exception as error:
-            if was_struck(error):
-                self.struck(want)
-            raise
-
     def catch_up(self) -> None:
-        """Book what has been spilled: whoever reserves has to see it.
+        """Book what has been spilled, or wait until another thread has: whoever reserves has to see it.
 
         Raises:
-            LedgerError: if the ledger cannot be used.
+            LedgerError: if the ledger cannot be used, or that takes too long.
         """
-        if self._overdue and self._ledger is not None:
-            self._overdue.catch_up(self._ledger)
-            if not self._overdue:
-                self.guard.unbooked.booked()
+        if self._overdue.due:
+            self._overdue.catch_up(self.ledger)
 
     def give_up(self, call_id: str) -> None:
         """A call that may have been reserved will not be sent: its hold, if it has one, is voided."""
@@ -146,6 +149,7 @@ class Ending:
     def _give_up(self, call_id: str) -> None:
         try:
             self.ledger.give_up(call_id)
+            self.guard.unbooked.gone(call_id)
             self.guard.line.freed()
         except Exception:
             self.bug("voiding a call that was not sent")

@@ -76,6 +76,8 @@ def _answered(engine: Engine, wants: list[Any], answers: Sequence[Any]) -> list[
             continue
         found[place] = None
         settled = True
+        if engine.guard.allows:
+            engine.noted(want)
         if isinstance(answer, BaseException):
             failed = True
             engine.postpone(want, answer)

@@ -3,21 +3,23 @@ memory where there is no file."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from farthing.engine.bugs import tell_of_bug
+from farthing.engine.intake import Intake
 from farthing.errors import LedgerError
 from farthing.ledger.spilled import Spilled
 from farthing.ledger.store import Clock, Ledger
-from farthing.ledger.upkeep.spill import Line, SpillFile, left_behind, line_of, openings
+from farthing.ledger.upkeep.spill import SpillFile, line_of, openings
 from farthing.log import logger, say_once
+from farthing.struck import pass_on
 
 if TYPE_CHECKING:
     from farthing.engine.call import Settle
@@ -30,12 +32,13 @@ _MOST: Final = 10_000
 
 _all: Final[weakref.WeakSet[Overdue]] = weakref.WeakSet()
 
-_CHUNK: Final = 200
-"""Calls that are booked in one commit: others wait for it."""
-
 
 def nowhere() -> None:
     """Of a ledger that has no path."""
+
+
+def _nothing() -> None:
+    """To be done."""
 
 
 def spilled_of(want: Settle) -> Spilled:
@@ -53,32 +56,42 @@ def spilled_of(want: Settle) -> Spilled:
     )
 
 
-class Overdue:
+class Overdue(Intake):
     """Of one engine. Usable from any thread, and from a finalizer.
+
+    A signal handler may raise between any two steps: what waits here is dropped after it is booked, never
+    before, and booked once more if need be, which changes nothing.
 
     Args:
         where: the resolved path of the ledger; None if it is in memory, or not known.
+        booked: called when all that had ended is booked.
 
     Attributes:
         lost: calls that could be kept nowhere.
-        due: whether something that was spilled is to be booked; what has only been sent may still run.
+        due: whether something that was spilled is to be booked; what has only been sent may still run. True
+            until it is: whoever reserves meanwhile has to wait.
     """
 
-    def __init__(self, where: Callable[[], str | None], clock: Clock) -> None:
+    def __init__(
+        self, where: Callable[[], str | None], clock: Clock, booked: Callable[[], None] = _nothing
+    ) -> None:
         self._where = where
         self._clock = clock
+        self._booked = booked
         self.lost = 0
         self._begin()
         _all.add(self)
 
     def _begin(self) -> None:
         self._mutex = threading.RLock()  # a garbage collection inside may bring the end of a stream
-        self._taking = threading.Lock()
+        self._taking = threading.RLock()
+        self._inside = False
         self._settles: deque[Settle] = deque()
         self._kept: deque[Spilled] = deque()
         self._sent: dict[str, Spilled] = {}
-        self._file: SpillFile | None = None
-        self._done: list[SpillFile] = []  # files of this process that are to be taken in
+        self._files: list[SpillFile] = []  # of this process, until they are taken in
+        self._file: SpillFile | None = None  # the one of them that is written
+        self._ends = 0  # that have been spilled
         self._ledger_id: str | None = None
         self._owner = os.urandom(8).hex()
         self._number = 0
@@ -103,7 +116,11 @@ class Overdue:
         """A call goes on without the ledger."""
         spilled = Spilled(state="sent", reservation=unheld.wanted, held=unheld.held)
         self._sent[unheld.wanted.id] = spilled
-        self._spill(spilled)
+        try:
+            self._spill(spilled)
+        except BaseException:  # it will not be sent
+            self.gone(unheld.wanted.id)
+            raise
 
     def ended(self, want: Settle) -> None:
         """The end of a call cannot be booked now, or there is no row to book it on."""
@@ -126,6 +143,7 @@ class Overdue:
                 else:
                     self._kept.append(spilled)
             if spilled.state != "sent":
+                self._ends += 1
                 self.due = True
 
     def _wrote(self, spilled: Spilled) -> bool:
@@ -138,19 +156,20 @@ class Overdue:
         if self._file is not None:
             try:
                 self._file.append(line)
-            except OSError:
-                self._done.append(self._file)
+            except OSError as error:
+                pass_on(error)
                 self._file = None
             else:
                 return True
         for file in openings(where, f"{self._owner}-{self._number}"):
+            self._files.append(file)
             try:
                 file.append(line)
-            except OSError:
+            except OSError as error:
+                pass_on(error)
                 file.remove()
+                self._files.remove(file)
             else:
-                if self._file is not None:  # of a call that a garbage collection ended meanwhile, in here
-                    self._done.append(self._file)
                 self._file = file
                 return True
         return False
@@ -187,139 +206,48 @@ class Overdue:
         """
         for _ in range(len(self._settles)):
             try:
-                late = self._settles.popleft()
+                late = self._settles[0]
             except IndexError:  # another thread was faster
                 break
             try:
                 post(late)
             except LedgerError:
-                self.again(late, first=True)
                 raise
             except Exception:  # it will never do: it must not keep the others from being booked
                 tell_of_bug("booking the end of a call")
-            except BaseException:
-                self.again(late, first=True)
-                raise
+            with contextlib.suppress(ValueError):
+                self._settles.remove(late)
 
-    def catch_up(self, ledger: Ledger) -> None:
+    def catch_up(self, ledger: Ledger, *, wait: bool = True) -> None:
         """Book what this process has spilled, if it has.
+
+        Args:
+            wait: whether to wait for another thread that does it already, as whoever reserves has to.
 
         Raises:
             LedgerError: as `post_again`.
         """
         if self.due:
             try:
-                self.take_in(ledger, others=False)
+                self.take_in(ledger, others=False, patience=ledger.patience if wait else 0.0)
             except LedgerError:
                 raise
-            except Exception:
+            except Exception as error:
                 tell_of_bug("booking what was spilled")
-
-    def take_in(self, ledger: Ledger, *, others: bool) -> None:
-        """Book what was spilled by this process, and by `others` that have died.
-
-        Raises:
-            LedgerError: if the ledger cannot be used; what is not booked stays where it is.
-        """
-        where = self._where()
-        if not self._taking.acquire(blocking=False):
-            return  # somebody does it
-        try:
-            with self._mutex:
-                self.due = False
-                kept, self._kept = self._kept, deque()
-                if self._file is not None:
-                    self._done.append(self._file)
-                    self._file = None
-            try:
-                self._take_kept(ledger, kept)
-            finally:
-                with self._mutex:
-                    self._kept.extendleft(reversed(kept))
-            while self._done:
-                self._take_file(ledger, self._done[0], where, own=True)
-                self._done.pop(0)
-            if others and where is not None:
-                for file in left_behind(where):
-                    try:
-                        self._take_file(ledger, file, where, own=False)
-                    finally:
-                        file.close()
-        except BaseException:
-            self.due = True
-            raise
-        finally:
-            self._taking.release()
-
-    def _take_kept(self, ledger: Ledger, kept: deque[Spilled]) -> None:
-        now = self._clock.time_ns()
-        ended = {each.reservation.id for each in kept if each.state != "sent"}
-        while kept:
-            some = list(islice(kept, _CHUNK))
-            ripe = [each for each in some if each.state == "ended"]
-            for answer in ledger.take_in(ripe, now):
-                if isinstance(answer, Exception):
-                    self._tell(answer)
-            for each in some:
-                kept.popleft()
-                if each.state == "sent" and each.reservation.id not in ended:
-                    self._spill(each)  # it still runs
-
-    def _take_file(self, ledger: Ledger, file: SpillFile, where: str | None, *, own: bool) -> None:
-        known = self._ledger_id or ledger.ledger_id()
-        ended: set[str] = set()
-        for line in file.lines():
-            call = line.spilled
-            if call is None:
-                continue
-            if not line.belongs_to(known, where or ""):
-                return  # it is of another ledger, which will take it in
-            if call.state != "sent":
-                ended.add(call.reservation.id)
-        bad: list[bytes] = []
-        lines = file.lines()
-        while chunk := list(islice(lines, _CHUNK)):
-            bad += self._take_lines(ledger, chunk, ended, own=own)
-        if bad:
-            logger.error("%d lines of %s cannot be booked; they are kept as .bad", len(bad), file.path)
-            file.keep(bad)
-        file.remove()
-
-    def _take_lines(self, ledger: Ledger, lines: list[Line], ended: set[str], *, own: bool) -> list[bytes]:
-        bad = [line.raw for line in lines if line.spilled is None]
-        ripe: list[tuple[Line, Spilled]] = []
-        for line in lines:
-            call = line.spilled
-            if call is None or call.state == "gone":
-                continue
-            if call.state == "sent" and own and call.reservation.id in self._sent:
-                self._spill(call)  # it still runs: a new file has to know of it
-            elif call.state == "ended" or call.reservation.id not in ended:
-                ripe.append((line, call))
-        answers = ledger.take_in([call for _, call in ripe], self._clock.time_ns())
-        for (line, _), answer in zip(ripe, answers, strict=True):
-            if isinstance(answer, Exception):
-                self._tell(answer)
-                bad.append(line.raw)
-        return bad
-
-    def _tell(self, error: Exception) -> None:
-        key = ("spilled", type(error).__name__)
-        say_once(key, logging.ERROR, "a spilled call cannot be booked: %s", error)
+                raise LedgerError("calls that were spilled cannot be booked; the log says why") from error
 
     # The process
 
     def close(self) -> None:
         """Leave what is not booked to whoever opens the ledger next."""
         with self._mutex:
-            files = [file for file in (self._file, *self._done) if file is not None]
-            self._file, self._done = None, []
+            files, self._files, self._file = self._files, [], None
         for file in files:
             file.close()
 
     def forked(self) -> None:
         """In a child: what is here is the parent's to book, and so is the lock of its file."""
-        files = [file for file in (self._file, *self._done) if file is not None]
+        files = self._files
         self._begin()
         for file in files:
             file.close()

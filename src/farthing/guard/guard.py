@@ -36,6 +36,7 @@ class Guard:
         line: of the calls that wait for money on this ledger.
         pace: how long calls take.
         unbooked: what is known of the money of calls that go on without the ledger.
+        allows: whether calls that a hard budget binds do.
     """
 
     def __init__(self, policies: Policies) -> None:
@@ -43,11 +44,19 @@ class Guard:
         self.line = Line()
         self.pace = Pace()
         self.unbooked = Unbooked()
+        self.allows = policies.on_ledger_error == "allow"
+        self._declared: tuple[Bound, ...] = ()
         self._known = Known(-1, ())
 
     def declare(self, standing: StandingBudget) -> None:
         """A budget that binds also while the ledger cannot be read."""
+        self._declared = (*self._declared, standing_bound(standing))
         self._known = Known(-1, (*self._known.bounds, standing_bound(standing)))
+
+    @property
+    def unread(self) -> bool:
+        """True if the ledger has never said which standing budgets there are."""
+        return self._known.epoch < 0
 
     @property
     def may_refuse(self) -> bool:
@@ -60,6 +69,13 @@ class Guard:
         if epoch != self._known.epoch:
             self._known = Known(epoch, tuple(standing_bound(s) for s in standing))
             self.line.freed()
+
+    def glimpse(self, budgets: Sequence[StandingBudget]) -> None:
+        """Take over standing budgets of a ledger that cannot be used, and has not been: they bind as well."""
+        if self.unread:
+            stated = {bound.identity for bound in self._declared}
+            seen = (standing_bound(each) for each in budgets if each.budget.name not in stated)
+            self._known = Known(-1, (*self._declared, *seen))
 
     def bounds(self, who: Who, *, provider: str | None, model: str) -> tuple[Bound, ...]:
         """Every budget that binds a call, standing and attached."""
@@ -261,7 +277,7 @@ class Guard:
         while True:
             failed: LedgerError | None = None
             answer: Grant | Short | Stale | None = None
-            if fresh or self._known.epoch < 0:
+            if fresh or self.unread:
                 try:
                     yield Reload()
                 except LedgerError as error:
@@ -297,34 +313,42 @@ class Guard:
             if isinstance(answer, Stale):
                 fresh = True
                 continue
-            if failed is not None or self.policies.on_ledger_error == "allow":
-                answer = yield from self._or_by_memory(answer, failed, wanted, hard=hard)
+            held = 0 if answer is None or isinstance(answer, Short) else answer.held
+            if failed is not None or self.allows:
+                found = yield from self._or_by_memory(answer, failed, wanted, hard=hard)
+                answer, held = (None, found) if isinstance(found, int) else (found, held)
             if isinstance(answer, Short):
                 return Tight(answer, wanted.lo, bounds, wanted)
-            held = wanted.hi if answer is None else answer.held
             cap = holding.cap(self.policies, quoted, wanted, held, hard=hard)
             return Held(wanted, answer, held, cap, quoted.tool_calls if hard else None, flags, quoted)
 
     def _or_by_memory(
         self, answer: Grant | Short | None, failed: LedgerError | None, wanted: Reservation, *, hard: bool
-    ) -> Steps[Grant | Short | None]:
-        """The ledger's answer; where it has none, whether the call goes on by what was last known."""
+    ) -> Steps[Grant | Short | int]:
+        """The ledger's answer; where it has none, what the call goes on with by what was last known."""
         if failed is not None:
             self._without_ledger(failed, hard=hard)
-        now_ns, bounds = wanted.started_ns, wanted.bounds
-        outdated = self.unbooked.outdated(bounds, now_ns)
-        if outdated and self.policies.on_ledger_error == "allow":
-            try:
-                self.unbooked.saw((yield Look(outdated, now_ns)), now_ns)
-            except LedgerError as error:  # what was known before has to do
-                failed = error
+        now_ns, bounds, known = wanted.started_ns, wanted.bounds, self.unbooked
+        if hard:
+            if isinstance(answer, Grant):
+                known.granted(wanted.id, bounds, answer.held, now_ns)
+            outdated = known.outdated(bounds, now_ns)
+            if outdated:
+                try:
+                    looked = yield Look([mark.bound for mark in outdated.values()], now_ns)
+                    known.saw(looked, outdated, now_ns)
+                except LedgerError as error:  # what was known before has to do
+                    failed = error
         if answer is not None:
             return answer
-        short = self.unbooked.short(bounds, wanted.lo, now_ns)
-        if short is None:
-            self.unbooked.goes_on(wanted.id, bounds, wanted.hi, now_ns)
-            yield Unheld(wanted, wanted.hi)
-        return short
+        held = known.hold(wanted.id, bounds, wanted.lo, wanted.hi, now_ns)
+        if isinstance(held, int):
+            try:
+                yield Unheld(wanted, held)
+            except BaseException:
+                known.gone(wanted.id)
+                raise
+        return held
 
     def _looked(self, who: Who, provider: str | None, model: str | None, now_ns: int) -> Steps[Tight | None]:
         bounds: list[Bound] = []

@@ -1,4 +1,4 @@
-"""Budgets while the ledger cannot be used: what was last known of their windows, less what goes on unbooked.
+"""Budgets while the ledger cannot be used: what was last known of their windows, and what was spent since.
 
 It is the best that a process can know alone: it cannot see what others spend meanwhile, so a limit may be
 passed. Only `on_ledger_error="allow"` comes here; a call that a hard budget binds is refused otherwise.
@@ -6,7 +6,8 @@ passed. Only `on_ledger_error="allow"` comes here; a call that a hard budget bin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from farthing.guard.waiting import Key, key_of
@@ -20,78 +21,182 @@ _FRESH: Final = 5 * 10**9
 _MOST: Final = 10_000
 
 
-class _Mine(NamedTuple):
-    """A call that went on unbooked."""
+class _Sums:
+    """Nano-dollars of calls that have ended, and of those that run. The latter are below zero if more has
+    ended than has begun since."""
 
-    windows: frozenset[Key]
-    amount: int
-    at_ns: int
-    ended: bool = False
+    __slots__ = ("held", "spent")
+
+    def __init__(self) -> None:
+        self.spent = 0
+        self.held = 0
+
+
+class _Window:
+    """What is known of a window: how it stood when it was looked at, and what this process adds to that."""
+
+    __slots__ = ("booked", "looked_ns", "looks", "seen", "unbooked")
+
+    def __init__(self) -> None:
+        self.seen: Short | None = None
+        self.looked_ns: int | None = None
+        self.looks = 0
+        self.booked = _Sums()  # what the ledger knows as well: the next look has it
+        self.unbooked = _Sums()
+
+
+class _Call(NamedTuple):
+    """One that runs."""
+
+    windows: tuple[_Window, ...]
+    held: int
+    booked: bool
+
+    def sums(self) -> list[_Sums]:
+        return [window.booked if self.booked else window.unbooked for window in self.windows]
+
+
+class Mark(NamedTuple):
+    """A window as a look at it began."""
+
+    bound: Bound
+    window: _Window
+    looks: int
+    spent: int
+    held: int
 
 
 class Unbooked:
-    """Of one guard. Usable from any thread: whole values are replaced, and a race costs precision only."""
+    """Of one guard. Usable from any thread, and from a finalizer.
 
-    __slots__ = ("_looked", "_mine", "_windows")
+    A signal handler may strike between two sums, and what the ledger answers may be older than the answer:
+    such races cost precision, until the next look.
+    """
 
     def __init__(self) -> None:
-        self._windows: dict[Key, Short] = {}
-        self._looked: dict[Key, int] = {}
-        self._mine: dict[str, _Mine] = {}
+        self._begin()
 
-    def outdated(self, bounds: Sequence[Bound], now_ns: int) -> list[Bound]:
+    def _begin(self) -> None:
+        self._mutex = threading.RLock()
+        self._windows: dict[Key, _Window] = {}
+        self._running: dict[str, _Call] = {}
+
+    def forked(self) -> None:
+        """In a child: calls that run are the parent's."""
+        known = [(key, window.seen) for key, window in self._windows.items()]
+        self._begin()
+        for key, seen in known:
+            self._windows[key] = _Window()
+            self._windows[key].seen = seen
+
+    def outdated(self, bounds: Sequence[Bound], now_ns: int) -> dict[Key, Mark]:
         """Those of the hard ones that it is time to look at."""
-        return [
-            bound
-            for bound in bounds
-            if bound.hard and not 0 <= now_ns - self._looked.get(key_of(bound), -_FRESH) < _FRESH
-        ]
+        found: dict[Key, Mark] = {}
+        with self._mutex:
+            for bound in bounds:
+                if not bound.hard:
+                    continue
+                key = key_of(bound)
+                window = self._window(key, now_ns)
+                looked = window.looked_ns
+                if looked is None or not 0 <= now_ns - looked < _FRESH:
+                    found[key] = Mark(bound, window, window.looks, window.booked.spent, window.booked.held)
+        return found
 
-    def saw(self, shorts: Sequence[Short], now_ns: int) -> None:
-        """How windows stood at an instant."""
-        if len(self._windows) >= _MOST:
-            self._windows.clear()
-            self._looked.clear()
-        for short in shorts:
-            key = key_of(short.bound)
-            self._windows[key], self._looked[key] = short, now_ns
+    def saw(self, shorts: Iterable[Short], began: dict[Key, Mark], now_ns: int) -> None:
+        """How windows stand, by a look that began when `outdated` told of them."""
+        with self._mutex:
+            for short in shorts:
+                mark = began[key_of(short.bound)]
+                window = mark.window
+                if mark.looks != window.looks:
+                    continue  # another thread was faster
+                window.seen, window.looked_ns, window.looks = short, now_ns, mark.looks + 1
+                # What has come since the look began may be in it or not.
+                window.booked.spent = max(window.booked.spent - mark.spent, 0)
+                window.booked.held = max(window.booked.held - mark.held, 0)
 
-    def short(self, bounds: Sequence[Bound], lo: int, now_ns: int) -> Short | None:
-        """The hard window that has too little left, as far as is known."""
-        for bound in bounds:
-            if not bound.hard or lo <= 0:
-                continue
-            key = key_of(bound)
-            known = self._windows.get(key)
-            spent = held = since = 0
-            if known is not None:
-                if known.ends_ns is not None and known.ends_ns <= now_ns:
-                    since = known.ends_ns
-                else:
-                    spent, held = known.spent, known.held
-            for mine in list(self._mine.values()):
-                if key in mine.windows and mine.at_ns >= since:
-                    spent += mine.amount if mine.ended else 0
-                    held += 0 if mine.ended else mine.amount
-            if bound.limit - spent - held < lo:
-                return Short(bound, bound.limit, spent, held, None if known is None else known.ends_ns)
-        return None
+    def hold(self, call_id: str, bounds: Sequence[Bound], lo: int, hi: int, now_ns: int) -> int | Short:
+        """What a call may be sent with, without the ledger: as much as it would be given by that; or the hard
+        window that has too little left, as far as is known."""
+        with self._mutex:
+            windows = self._of(bounds, now_ns)
+            shorts = [_stands(windows[key_of(bound)], bound) for bound in bounds if bound.hard]
+            least = min(map(_left, shorts), default=hi)
+            if lo > 0 and least < lo:
+                # As the ledger says it: what running calls hold may be waited for, what is spent may not.
+                return min(shorts, key=lambda short: (short.limit - short.spent >= lo, _left(short)))
+            amount = min(hi, max(lo, least // 4)) if shorts else hi
+            self._runs(call_id, windows, amount, booked=False)
+        return amount
 
     def goes_on(self, call_id: str, bounds: Sequence[Bound], held: int, now_ns: int) -> None:
-        """A call is sent without the ledger."""
-        windows = frozenset(key_of(bound) for bound in bounds if bound.hard)
-        if windows:
-            self._mine[call_id] = _Mine(windows, held, now_ns)
+        """A call goes on without the ledger, whatever is left."""
+        with self._mutex:
+            self._runs(call_id, self._of(bounds, now_ns), held, booked=False)
+
+    def granted(self, call_id: str, bounds: Sequence[Bound], held: int, now_ns: int) -> None:
+        """The ledger holds money for a call."""
+        with self._mutex:
+            self._runs(call_id, self._of(bounds, now_ns), held, booked=True)
+
+    def _runs(self, call_id: str, windows: dict[Key, _Window], held: int, *, booked: bool) -> None:
+        if not windows:
+            return
+        if len(self._running) >= _MOST:  # the ends of the oldest are not heard of any more, it seems
+            self._running.pop(next(iter(self._running)))
+        call = self._running[call_id] = _Call(tuple(windows.values()), held, booked)
+        for sums in call.sums():
+            sums.held += held
 
     def ended(self, call_id: str, counted: int) -> None:
-        """It has ended, and is not booked yet."""
-        mine = self._mine.get(call_id)
-        if mine is not None:
-            self._mine[call_id] = mine._replace(amount=counted, ended=True)
+        """A call has ended; the ledger may not know of it yet."""
+        with self._mutex:
+            call = self._running.pop(call_id, None)
+            if call is not None:
+                for sums in call.sums():
+                    sums.held -= call.held
+                    sums.spent += counted
+
+    def gone(self, call_id: str) -> None:
+        """Nothing is to be booked for a call."""
+        self.ended(call_id, 0)
 
     def booked(self) -> None:
         """All that has ended is in the ledger: its windows are looked at anew."""
-        for call_id, mine in list(self._mine.items()):
-            if mine.ended:
-                self._mine.pop(call_id, None)
-        self._looked.clear()
+        with self._mutex:
+            for window in self._windows.values():
+                window.looked_ns = None
+                window.booked.spent += window.unbooked.spent
+                window.unbooked.spent = 0
+
+    def _of(self, bounds: Sequence[Bound], now_ns: int) -> dict[Key, _Window]:
+        keys = (key_of(bound) for bound in bounds if bound.hard)
+        return {key: self._window(key, now_ns) for key in keys}
+
+    def _window(self, key: Key, now_ns: int) -> _Window:
+        """What is known of a window; nothing, if it is another one by now."""
+        window = self._windows.get(key)
+        ends = None if window is None or window.seen is None else window.seen.ends_ns
+        if window is None or (ends is not None and ends <= now_ns):
+            if len(self._windows) >= _MOST:
+                self._windows.clear()
+            window = self._windows[key] = _Window()
+        return window
+
+
+def _left(short: Short) -> int:
+    return short.limit - short.spent - short.held
+
+
+def _stands(window: _Window, bound: Bound) -> Short:
+    seen = window.seen
+    spent, held, ends = (0, 0, None) if seen is None else (seen.spent, seen.held, seen.ends_ns)
+    ours = (window.booked, window.unbooked)
+    return Short(
+        bound,
+        bound.limit,
+        spent + sum(each.spent for each in ours),
+        held + sum(each.held for each in ours),
+        ends,
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ import wrapt
 from farthing import wire
 from farthing.engine import Engine, Plan, Send, adrive, count_aside, drive, life
 from farthing.errors import FarthingError
+from farthing.forks import renewed_in_children
 from farthing.intercept import jobs, sockets, unmetered
 from farthing.intercept.attempts import hooks, sending
 from farthing.intercept.observing import observe
@@ -41,6 +43,7 @@ _ABSENT = object()
 
 _classes: dict[type, type] = {}
 _making = threading.Lock()
+renewed_in_children(sys.modules[__name__], _making=threading.Lock)
 
 
 class Metered:
@@ -241,7 +244,7 @@ def metered_call(
     def sent(want: Send) -> Any:
         if not counts and want.call is not None:  # nothing tells when it is sent: assume that it is
             want.call.attempts += 1
-        token = sending.set(want.call)
+        token = sending.set(want)
         try:
             return send(options if want.body is None else _changed(options, want, want.body))
         finally:
@@ -264,7 +267,7 @@ async def metered_acall(
     async def sent(want: Send) -> Any:
         if not counts and want.call is not None:  # nothing tells when it is sent: assume that it is
             want.call.attempts += 1
-        token = sending.set(want.call)
+        token = sending.set(want)
         try:
             return await send(options if want.body is None else _changed(options, want, want.body))
         finally:

@@ -20,8 +20,8 @@ from farthing.engine import (
     Made,
     adrive,
     ahold,
+    book,
     drive,
-    entry_of,
     hold,
     later,
     reading_of,
@@ -296,7 +296,7 @@ class _Around:
         try:
             made = self._made(entry, results)
             if made is not None:
-                entry.engine.ledger.record(entry_of(entry.engine, made))
+                book(entry.engine, made)
         except Exception as error:
             self._fail(entry, error)
             entry.engine.bug("booking what a function returned")

@@ -29,30 +29,46 @@ def attach(response: Any, tee: Tee) -> None:
     tapped_sync, tapped_async = _tapped(library)
     unpack = _unpacker(library, response.headers.get("content-encoding"))
     if hasattr(response.stream, "__aiter__") and not hasattr(response.stream, "__iter__"):
-        response.aiter_bytes = _async_bytes(weakref.ref(response), type(response).aiter_bytes, tee)
+        response.aiter_bytes = _AsyncBytes(weakref.ref(response), type(response).aiter_bytes, tee)
         response.stream = tapped_async(response.stream, tee, unpack)
     else:
-        response.iter_bytes = _sync_bytes(weakref.ref(response), type(response).iter_bytes, tee)
+        response.iter_bytes = _SyncBytes(weakref.ref(response), type(response).iter_bytes, tee)
         response.stream = tapped_sync(response.stream, tee, unpack)
     engine.watch(call, tee.abandon)
     engine.receipts.keep(response, call)
     weakref.finalize(response, engine.leave, tee.abandon).atexit = False
 
 
-def _sync_bytes(alive: weakref.ref[Any], original: Any, tee: Tee) -> Callable[..., Iterator[bytes]]:
-    def iter_bytes(chunk_size: int | None = None) -> Iterator[bytes]:
-        tee.decoded = True
-        return _read(_pieces(original(alive(), chunk_size), tee), tee)
+class _Bytes:
+    """The method of one response. A copy of that, which is pickled or deep, has the plain one again."""
 
-    return iter_bytes
+    __slots__ = ("_alive", "_original", "_tee")
+
+    def __init__(self, alive: weakref.ref[Any], original: Any, tee: Tee) -> None:
+        self._alive = alive
+        self._original = original
+        self._tee = tee
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self._alive(), self._original.__name__)
+
+    def chunks(self, chunk_size: int | None) -> Any:
+        self._tee.decoded = True
+        return self._original(self._alive(), chunk_size)
 
 
-def _async_bytes(alive: weakref.ref[Any], original: Any, tee: Tee) -> Callable[..., AsyncIterator[bytes]]:
-    def aiter_bytes(chunk_size: int | None = None) -> AsyncIterator[bytes]:
-        tee.decoded = True
-        return _read(_apieces(original(alive(), chunk_size), tee), tee)
+class _SyncBytes(_Bytes):
+    __slots__ = ()
 
-    return aiter_bytes
+    def __call__(self, chunk_size: int | None = None) -> Iterator[bytes]:
+        return _read(_pieces(self.chunks(chunk_size), self._tee), self._tee)
+
+
+class _AsyncBytes(_Bytes):
+    __slots__ = ()
+
+    def __call__(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+        return _read(_apieces(self.chunks(chunk_size), self._tee), self._tee)
 
 
 def _read(pieces: T, tee: Tee) -> T:

@@ -66,7 +66,7 @@ class Booking:
         engine = self._engine
         if not engine.enabled:
             return Receipt(id=engine.ids(), account=made.who.account or "default", cost_source="unpriced")
-        call_id, _ = engine.ledger.record(entry_of(engine, made))
+        call_id, _ = engine.use(lambda ledger: ledger.record(entry_of(engine, made)))
         row = engine.ledger.call(call_id)
         if row is None:  # it was recorded before, and pruned since: only its key is kept
             account = made.who.account or "default"

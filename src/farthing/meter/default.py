@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 from farthing.answers import Answers
 from farthing.engine import Engine
 from farthing.errors import FarthingError
+from farthing.forks import renewed_in_children
 from farthing.intercept import Scope, uninstrument
 from farthing.ledger.store import Origin
 from farthing.log import logger
@@ -61,6 +63,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 _lock = threading.RLock()
+renewed_in_children(sys.modules[__name__], _lock=threading.RLock)
 _meter: Meter | None = None
 _given: dict[str, Any] = {}
 _override: ContextVar[Meter | None] = ContextVar("farthing_meter", default=None)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
+import sys
 import threading
 import time
+
+from farthing.forks import renewed_in_children
 
 __all__ = ["uuid7"]
 
 _lock = threading.Lock()
+renewed_in_children(sys.modules[__name__], _lock=threading.Lock)
 _last = 0
 
 

@@ -13,6 +13,7 @@ import hashlib
 import importlib.util
 import logging
 import os
+import sys
 import threading
 from binascii import a2b_base64
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from farthing.forks import finished_before_forks
 from farthing.log import say_once
 from farthing.struck import pass_on
 
@@ -81,7 +83,8 @@ VOCABULARIES: Final = {
     ),
 }
 
-_lock = threading.Lock()
+_lock = threading.RLock()
+finished_before_forks(sys.modules[__name__], "_lock")
 _encodings: dict[str, tiktoken.Encoding | None] = {}
 
 
@@ -153,12 +156,3 @@ def _read(file: Path) -> bytes:
 def _ranks(content: bytes) -> dict[bytes, int]:
     fields = content.split()
     return dict(zip(map(a2b_base64, fields[::2]), map(int, fields[1::2]), strict=True))
-
-
-def _renew_lock() -> None:
-    global _lock  # noqa: PLW0603  a thread that was loading does not exist in the child of a fork
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
