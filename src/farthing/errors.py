@@ -49,7 +49,7 @@ __all__ = [
 
 
 _LONGEST: Final = 1_000
-"""Characters of a message: what it names was given by somebody, and may be a whole file."""
+"""Characters that are kept of a message: what it names was given by somebody, and may be a whole file."""
 
 
 class FarthingError(Exception):

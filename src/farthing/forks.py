@@ -1,22 +1,88 @@
-"""Locks in the child of a fork: a thread of the parent that held one is not there to give it back."""
+"""Locks and forks: what a thread of the parent holds, nobody gives back in the child.
+
+Some are taken by whoever forks, others are made anew in the child. What a signal handler raises in a hook of
+a fork Python swallows, and goes on: whoever was struck there must know which locks it has, or they stay taken
+for ever. A handler runs between two instructions, so an answer and the note of it are one: `extend` and
+`deque` call what `map` is over without any in between.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from operator import call
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-__all__ = ["finished_before_forks", "renewed_in_children"]
+__all__ = ["Quiet", "finished_before_forks", "renewed_in_children"]
 
 _PATIENCE: Final = 2.0
 """Seconds that a fork waits at most for what another thread is loading."""
 
 _renewed: Final[weakref.WeakKeyDictionary[Any, dict[str, Callable[[], Any]]]] = weakref.WeakKeyDictionary()
 _finished: Final[list[tuple[ModuleType, str]]] = []
-_taken: Final[dict[int, list[Any]]] = {}
+
+
+class _Lock(Protocol):
+    def acquire(self, blocking: bool = ..., timeout: float = ...) -> bool: ...  # noqa: FBT001  as it is
+
+    def release(self) -> None: ...
+
+
+class _Note:
+    """What one thread has taken."""
+
+    __slots__ = ("locks", "releases", "took")
+
+    def __init__(self, locks: Sequence[_Lock]) -> None:
+        self.locks = locks
+        self.took: list[bool] = []
+        self.releases: Iterator[Callable[[], None]] | None = None
+
+
+class Quiet:
+    """Locks that a thread takes when it is about to fork, one after the other, and gives back afterwards.
+
+    Several threads may fork at once: each gives back what it has taken itself.
+    """
+
+    def __init__(self) -> None:
+        self._notes: dict[int, _Note] = {}
+
+    def take(self, locks: Sequence[_Lock], timeout: float) -> None:
+        """Take as many as can be had in time."""
+        self.give_back()
+        note = self._notes[threading.get_ident()] = _Note(locks)
+        deadline = time.monotonic() + timeout
+        for lock in locks:
+            left = max(deadline - time.monotonic(), 0)
+            note.took.extend(map(lock.acquire, (True,), (left,)))
+            if not note.took[-1]:
+                return
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether this thread has all of them; in a child, whether the one that forked had."""
+        note = self._notes.get(threading.get_ident())
+        return note is not None and len(note.took) == len(note.locks) and all(note.took)
+
+    def give_back(self) -> None:
+        """What this thread has taken. May be asked again if it was struck."""
+        note = self._notes.get(threading.get_ident())
+        if note is None:
+            return
+        if note.releases is None:
+            pairs = zip(note.locks, note.took, strict=False)
+            note.releases = iter([lock.release for lock, taken in pairs if taken])
+        deque(map(call, note.releases), maxlen=0)
+        self._notes.pop(threading.get_ident(), None)
+
+
+_loading: Quiet = Quiet()
 
 
 def renewed_in_children(holder: object, **kinds: Callable[[], Any]) -> None:
@@ -34,20 +100,20 @@ def finished_before_forks(module: ModuleType, name: str) -> None:
 
 
 def _before() -> None:
-    taken = _taken.setdefault(threading.get_ident(), [])
-    for module, name in _finished:
-        lock = getattr(module, name)
-        if lock.acquire(timeout=_PATIENCE):
-            taken.append(lock)
+    _loading.take([getattr(module, name) for module, name in _finished], _PATIENCE)
 
 
 def _in_parent() -> None:
-    for lock in _taken.pop(threading.get_ident(), ()):
-        lock.release()
+    try:
+        _loading.give_back()
+    except BaseException:  # of a signal handler: nobody else gives them back
+        _loading.give_back()
+        raise
 
 
 def _in_child() -> None:
-    _taken.clear()
+    global _loading  # noqa: PLW0603  as the locks
+    _loading = Quiet()
     for holder, kinds in list(_renewed.items()):
         for name, make in kinds.items():
             setattr(holder, name, make())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,26 @@ def test_a_meter_that_is_closed_before_it_writes_opens_its_ledger_again(tmp_path
         ACTS[verb](meter)
         assert meter.engine.ledger is not ledger
         assert len(meter.engine.ledger.calls()) == (0 if verb == "look" else 1)
+
+
+def test_tasks_that_write_together_open_it_again(tmp_path: Path) -> None:
+    with metered(tmp_path / "ledger.db", budgets=[Budget("all", 5, "day")]) as meter:
+        ledger = meter.engine.ledger
+        inside = ledger.together
+
+        def closed_before(writes: Any) -> Any:
+            meter.close()
+            return inside(writes)
+
+        ledger.at_once = lambda writes: None
+        ledger.together = closed_before
+
+        async def main() -> None:
+            holds = await asyncio.gather(*(meter.areserve(model="gpt-4o", amount=1) for _ in range(4)))
+            await asyncio.gather(*(hold.avoid() for hold in holds))
+
+        asyncio.run(main())
+        assert len(meter.engine.ledger.calls()) == 4
 
 
 def test_an_error_of_a_ledger_that_is_still_open_is_raised(tmp_path: Path, provider: FakeProvider) -> None:

@@ -121,3 +121,16 @@ def test_or_all_where_it_may_be_let_go(used_up: Path, provider: FakeProvider) ->
             with pytest.raises(InsufficientCredits):
                 meter.reserve(model="gpt-4o", amount="0.02")
         assert [window.spent for window in meter.engine.ledger.windows()] != [10_000_000]
+
+
+@pytest.mark.parametrize("declared", ["5", "soft"])
+def test_what_was_set_at_run_time_stands_before_what_the_program_declares(
+    used_up: Path, provider: FakeProvider, declared: str
+) -> None:
+    with metered(used_up) as meter:
+        meter.engine.ledger.set_budget(Budget("house", "0.01", "total"), origin="cli")
+    stated = Budget("house", 5, "total", mode="soft" if declared == "soft" else "hard")
+    with locked(used_up), metered(used_up, ledger_timeout=0.2, budgets=[stated]) as meter:
+        with pytest.raises(LedgerLocked):
+            by_client(meter, provider)
+        assert provider.requests == []

@@ -282,6 +282,26 @@ def test_the_log_is_always_told(still: Meter, caplog: pytest.LogCaptureFixture) 
     )
 
 
+def test_a_clock_that_is_set_back_makes_no_attempts_without_pause(
+    ledger_path: Path, clock: FakeClock
+) -> None:
+    tried: list[Alert] = []
+
+    def on_alert(alert: Alert) -> None:
+        tried.append(alert)
+        if len(tried) == 1:
+            clock.advance(-7_200)
+        if len(tried) < 50:
+            raise RuntimeError
+
+    with metered(ledger_path, clock=clock, on_alert=on_alert) as meter:
+        meter.engine.alerts.wake = lambda: None  # type: ignore[method-assign]  nobody else delivers
+        meter.set_budget(Budget("all", 1, "day", alerts=(1.0,)))
+        spend(meter, "2")
+        assert meter.engine.alerts.deliver() == 0
+        assert len(tried) == 1
+
+
 def test_without_anybody_to_tell_there_is_no_thread(still: Meter) -> None:
     still.set_budget(Budget("all", 1, "day"))
     spend(still, "2")

@@ -308,3 +308,16 @@ def test_a_record_is_booked_in_the_window_of_its_own_instant(still: Meter, clock
         for w in still.engine.ledger.windows()
     ]
     assert sorted(windows) == [(1, 2 * COST * NANO), (11, COST * NANO)]
+
+
+def test_a_fee_for_each_request_is_held_where_nothing_else_is_billed(ledger_path: Path) -> None:
+    with metered(ledger_path, prices={"search-api": {"request": "0.005"}}) as meter:
+        meter.set_budget(Budget("all", "0.01", "month"))
+        holds = [meter.reserve(model="search-api") for _ in range(2)]
+        assert held_and_spent(meter) == [(NANO // 100, 0)]
+        with pytest.raises(InsufficientCredits):
+            meter.reserve(model="search-api", input_tokens=0, max_output_tokens=0)
+        with pytest.raises(UnpricedModel):
+            meter.reserve(model="search-api", input_tokens=5)
+        for hold in holds:
+            hold.void()

@@ -35,8 +35,8 @@ def fail(kit: Any, maker: str, reply: Reply) -> Any:
 @pytest.mark.parametrize("code", ["content_filter", "context_length_exceeded"])
 def test_azure_bills_a_prompt_that_it_has_filtered(kit, code):
     row = fail(kit, "azure", refused(400, code))
-    assert (row.outcome, row.usage_source, row.counted_nano) == ("unknown", "estimated", row.held_nano)
-    assert row.counted_nano > row.cost_nano > 0
+    assert (row.outcome, row.usage_source) == ("unknown", "estimated")
+    assert row.held_nano > row.counted_nano >= row.cost_nano > 0  # there was no output
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,17 @@ def test_output_above_our_cap_is_flagged_and_from_then_on_the_maximum_is_held(ki
     assert caught.value.required > Decimal("0.16")  # 16,384 tokens at $10 per million
 
 
+def test_an_estimate_above_our_cap_is_no_cap_that_was_ignored(kit, tmp_path):
+    with Meter(tmp_path / "l.db", output_cap=5, durability="fast", wait=0) as meter:
+        client = meter.wrap(kit.plain(), budget="$1/day")
+        kit.provider.script(Reply(text="a farthing is a quarter of a penny " * 9, usage=None))
+        receipt = meter.receipt(_uncapped(kit, client))
+        assert (receipt.usage_source, receipt.capped_at) == ("estimated", 5)
+        assert receipt.usage.output_tokens > 5
+        assert "cap_ignored" not in receipt.flags
+        assert meter.receipt(_uncapped(kit, client)).held == receipt.held
+
+
 @pytest.mark.parametrize("ignores", [True, False], ids=["ignores", "heeds"])
 def test_a_server_that_ignores_the_configured_cap_is_asked_with_it_and_held_for_the_maximum(
     kit, tmp_path, ignores

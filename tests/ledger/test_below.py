@@ -6,7 +6,7 @@ import itertools
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from farthing.errors import LedgerLocked
+from farthing.forks import Quiet, _Note
 from farthing.ledger import Ledger
-from farthing.ledger.writing.quiet import Quiet
 from ledger.making import entry, opened, reservation, reserved, settlement
 
 NEVER = 10_000.0
@@ -152,10 +152,10 @@ def struck_at(number: int, do: Callable[[], None], within: tuple[str, ...]) -> b
 class Careless(Quiet):
     """Between an answer and its note is an instruction."""
 
-    def take(self, locks: tuple[threading.Lock, ...], timeout: float) -> None:
-        self._locks = locks
+    def take(self, locks: Sequence[Any], timeout: float) -> None:
+        note = self._notes[threading.get_ident()] = _Note(locks)
         for lock in locks:
-            self._took.append(lock.acquire(timeout=timeout))
+            note.took.append(lock.acquire(timeout=timeout))
 
 
 @pytest.mark.parametrize("kind", [Quiet, Careless])
@@ -193,3 +193,44 @@ def test_what_somebody_else_has_is_not_given_back() -> None:
     assert not quiet.is_whole
     quiet.give_back()
     assert [lock.locked() for lock in locks] == [False, True, False]
+
+
+def test_threads_that_fork_at_once_give_back_their_own(tmp_path: Path) -> None:
+    """While a third one writes, and the first of the two waits for that."""
+    ledger = opened(tmp_path / "l.db", timeout=NEVER)
+    connections = ledger._connections
+    inside, written, first_has, second_gone = (threading.Event() for _ in range(4))
+
+    def write() -> None:
+        def slow(conn: Any, _: None) -> None:
+            inside.set()
+            assert written.wait(30)
+
+        ledger._write(slow, None, full=False)
+
+    def first() -> None:
+        connections.before_fork()
+        first_has.set()
+        assert second_gone.wait(30)
+        connections.after_fork_in_parent()
+
+    def second() -> None:
+        connections._quiet.take((connections.mutex,), 0)
+        assert not connections._quiet.is_whole
+        connections.after_fork_in_parent()
+
+    threads = [threading.Thread(target=each) for each in (write, first)]
+    threads[0].start()
+    assert inside.wait(30)
+    threads[1].start()
+    second()
+    written.set()
+    assert first_has.wait(30)
+    second()
+    assert connections.mutex.locked()
+    second_gone.set()
+    for thread in threads:
+        thread.join(30)
+    assert not connections.mutex.locked()
+    assert ledger.settle(reserved(ledger), settlement())
+    ledger.close()

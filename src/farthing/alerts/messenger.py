@@ -23,6 +23,7 @@ from farthing.ledger.store import Clock
 from farthing.log import logger, say_once
 from farthing.money import NANO, show
 from farthing.records import Alert
+from farthing.struck import pass_on
 
 __all__ = ["Messenger"]
 
@@ -90,6 +91,7 @@ class Messenger:
                 try:
                     thread.start()
                 except RuntimeError as error:  # there can be no more threads: the next alert tries again
+                    pass_on(error)
                     say_once(("alerts", "thread"), logging.ERROR, "alerts cannot be delivered: %s", error)
                 else:
                     self._thread = thread
@@ -118,8 +120,9 @@ class Messenger:
             return 0
         arrived = 0
         while self._outbox is outbox:
-            # What fails meanwhile is due later than `begun`, so this ends.
-            claimed = outbox.claim(channel, begun, self._clock.time_ns() + _UNDERTAKEN)
+            # What fails meanwhile is due later than `begun`, so this ends; also if the clock is set back.
+            now = self._clock.time_ns()
+            claimed = outbox.claim(channel, min(begun, now), now + _UNDERTAKEN)
             if not claimed:
                 break
             arrived += sum(self._tries(outbox, channel, way, each) for each in claimed)

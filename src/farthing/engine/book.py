@@ -130,6 +130,7 @@ def book(engine: Engine, made: Made) -> None:
 
     try:
         engine.use(record)
+        engine.retry()
     except BaseException as error:
         if not (isinstance(error, LedgerError) or was_struck(error)):
             raise

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from farthing import money, pricing
 from farthing.catalog import Catalog
 from farthing.engine.broken_off import at_most, guessed, hides
-from farthing.engine.ends import cancels, outcome_of
+from farthing.engine.ends import cancels, of_prompt, outcome_of
 from farthing.engine.lost import added, noted, with_lost
 from farthing.guard import Held
 from farthing.ledger.store import Grant, Ledger, Reservation, Settlement
@@ -140,6 +140,9 @@ class Call:
                 self._take_over(end, reading)
             if outcome != "error":
                 self._figure(end, reading, seen)
+            if error is not None and of_prompt(error, end.provider) and end.cost is not None:
+                prompt = money.ceil_nano(self.quote.fixed)
+                end.counted = min(end.counted, max(end.cost, prompt))
             if self.lost:
                 self._add_lost(end)
         except Exception:
@@ -237,6 +240,7 @@ class Call:
         if (
             cap is not None
             and usage is not None
+            and end.usage_source == "reported"
             and (usage.output_tokens or 0) > cap * self.quote.ask.choices
         ):
             flags.append("cap_ignored")

@@ -193,6 +193,7 @@ class Engine(Ending):
     def _reload(self) -> None:
         try:
             self.guard.load(self.ledger, fresh=True)
+            self.retry()  # who only looks does not reserve
         except LedgerError:
             if self.guard.unread:
                 self._glimpse()

@@ -103,7 +103,8 @@ class Ending:
             self.guard.unbooked.ended(asked.id, want.end.counted)
 
     def release(self, grant: Grant) -> None:
-        """Give a hold back without leaving a row; soon, if the ledger cannot be written now. Never raises."""
+        """Give a hold back without leaving a row; soon, if the ledger cannot be written now. Raises only what
+        a signal handler has raised."""
         try:
             self.ledger.release(grant)
             self.guard.unbooked.gone(grant.reservation.id)
@@ -148,9 +149,11 @@ class Ending:
 
     def _give_up(self, call_id: str) -> None:
         try:
-            self.ledger.give_up(call_id)
             self.guard.unbooked.gone(call_id)
+            self.ledger.give_up(call_id)
             self.guard.line.freed()
+        except LedgerError as error:  # it remembers: the next write voids it
+            pass_on(error)
         except Exception:
             self.bug("voiding a call that was not sent")
 

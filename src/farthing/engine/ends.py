@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-__all__ = ["BILLED_BY", "billed", "cancels", "outcome_of", "status_of"]
+__all__ = ["BILLED_BY", "billed", "cancels", "of_prompt", "outcome_of", "status_of"]
 
 _NOT_BILLED = frozenset({*range(400, 408), *range(409, 430), 500, 503, 529})
 
@@ -73,6 +73,13 @@ def billed(status: int, provider: str | None, *, code: str | None = None) -> boo
         codes = told[status]
         return codes is not None and (not codes or code in codes)
     return status not in _NOT_BILLED
+
+
+def of_prompt(error: BaseException, provider: str | None) -> bool:
+    """Whether all that may be billed of an error is the prompt: a provider bills what others do not, who have
+    generated nothing by then."""
+    status = status_of(error)
+    return status in _NOT_BILLED and outcome_of(error, provider, sent=True) == "unknown"
 
 
 def status_of(error: BaseException) -> int | None:

@@ -32,7 +32,10 @@ def together(engine: Engine, wants: list[Any]) -> list[Any]:
     answers: Sequence[Any]
     try:
         engine.catch_up()
-        answers = engine.ledger.together([_write(want) for want in wants])
+        writes, ledger = [_write(want) for want in wants], engine.ledger
+        answers = ledger.together(writes)
+        if engine.ledger is not ledger and all(type(each) is LedgerError for each in answers):
+            answers = engine.ledger.together(writes)  # it was closed before anything was done
     except BaseException as error:
         if was_struck(error):
             _struck(engine, wants)

@@ -212,7 +212,7 @@ def _failed(plan: Plan, call: Call, error: BaseException, answered: Any) -> Gene
         elif isinstance(answer, Settle):
             answer.hurry = hurry
             wants.append(answer)
-        wants.append(call.finish(call.outcome_of(error), error=error, hurry=hurry))  # None if it has its end
+        wants.append(call.finish(call.outcome_of(error), error=error, hurry=hurry))  # None if it was given
     except Exception:
         call.engine.bug("booking a failed call")
         return

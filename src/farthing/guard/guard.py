@@ -71,11 +71,15 @@ class Guard:
             self.line.freed()
 
     def glimpse(self, budgets: Sequence[StandingBudget]) -> None:
-        """Take over standing budgets of a ledger that cannot be used, and has not been: they bind as well."""
+        """Take over standing budgets of a ledger that cannot be used, and has not been: they bind as well. Of
+        one that the program declares, too, what was set at run time stands."""
         if self.unread:
-            stated = {bound.identity for bound in self._declared}
-            seen = (standing_bound(each) for each in budgets if each.budget.name not in stated)
-            self._known = Known(-1, (*self._declared, *seen))
+            set_by = {"cli", "http"}
+            later = {each.budget.name for each in budgets if each.pinned or each.origin in set_by}
+            stated = [bound for bound in self._declared if bound.identity not in later]
+            names = {bound.identity for bound in stated}
+            seen = (standing_bound(each) for each in budgets if each.budget.name not in names)
+            self._known = Known(-1, (*stated, *seen))
 
     def bounds(self, who: Who, *, provider: str | None, model: str) -> tuple[Bound, ...]:
         """Every budget that binds a call, standing and attached."""

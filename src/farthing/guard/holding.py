@@ -67,7 +67,8 @@ def cap(policies: Policies, quoted: Quote, reservation: Reservation, held: int, 
             "%s: output capped at %d tokens, which is what the budget affords", quoted.ask.model, affordable
         )
         return affordable
-    if policies.output_cap is not None or (hard and quoted.cap_assumed and quoted.each):
+    costs = quoted.each or quoted.rates.status == "unpriced"
+    if policies.output_cap is not None or (hard and quoted.cap_assumed and costs):
         return quoted.cap
     return None
 

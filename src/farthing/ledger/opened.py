@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from farthing.errors import LedgerError
+from farthing.forks import Quiet
 from farthing.ledger.sqlite import SqliteLedger
 from farthing.ledger.store import Clock, Durability
 from farthing.ledger.writing.connection import MEMORY
-from farthing.ledger.writing.quiet import Quiet
 
 __all__ = ["open_sqlite", "open_to_read"]
 

@@ -227,7 +227,8 @@ def manual(
     if cap is None:
         writes = not by_amount and _writes(rates, operation)
         cap = _most_output(count, catalog, model, provider)[0] if writes else 0
-    unforeseen = "" if by_amount else _unstated(rates, operation, cap)
+    stated = bool(input_tokens or max_output_tokens)
+    unforeseen = "" if by_amount else _unstated(rates, operation, cap, stated=stated)
     # Without a count nothing tells what it will be billed on, as with a recording.
     route = wire.Route("", operation, "openai.chat", "", measure="tokens" if counts else "seconds")
     ask = wire.Ask(route, {}, {}, model, False, cap, 1, tier, False, False, None)  # noqa: FBT003  fields
@@ -263,7 +264,7 @@ def _writes(rates: Rates, operation: str) -> bool:
     return rates.status != "priced" or "output" in rates.prices or operation in _GENERATING
 
 
-def _unstated(rates: Rates, operation: str, cap: int) -> str:
+def _unstated(rates: Rates, operation: str, cap: int, *, stated: bool) -> str:
     """What a call that no wrapper sees will be billed on besides the tokens that its caller may state."""
     if rates.status != "priced":
         return ""
@@ -272,6 +273,8 @@ def _unstated(rates: Rates, operation: str, cap: int) -> str:
         lacking = _UNITS[unit]
     elif "input" not in prices:
         lacking = next((many for one, many in _UNITS.items() if one in prices), "tokens")
+        if lacking == "tokens" and "request" in prices and not stated:
+            return ""  # the fee is all
     elif cap and "output" not in prices:
         lacking = "tokens of output"
     else:

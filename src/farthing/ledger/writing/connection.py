@@ -16,12 +16,12 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from farthing.errors import LedgerError, LedgerLocked, LedgerMoved
+from farthing.forks import Quiet
 from farthing.ledger.upkeep.migrations import is_current, migrate
 from farthing.ledger.writing.faults import translated
 from farthing.ledger.writing.lock import Busy, FileLock
 from farthing.ledger.writing.place import make_file, prepare, refuse_other_names
 from farthing.ledger.writing.posting import Posting
-from farthing.ledger.writing.quiet import Quiet
 from farthing.ledger.writing.reader import Reader, leak, to_read
 
 __all__ = ["MEMORY", "Connections"]

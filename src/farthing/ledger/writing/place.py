@@ -15,7 +15,6 @@ __all__ = ["make_file", "prepare", "refuse_other_names"]
 
 _NETWORK: Final = frozenset(
     {
-        "9p",
         "afs",
         "beegfs",
         "ceph",
