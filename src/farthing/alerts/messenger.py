@@ -88,13 +88,13 @@ class Messenger:
                 thread = threading.Thread(
                     target=_run, args=(weakref.ref(self), self._bell), name="farthing-alerts", daemon=True
                 )
+                self._thread = thread  # at once: what it delivers may close this
                 try:
                     thread.start()
                 except RuntimeError as error:  # there can be no more threads: the next alert tries again
+                    self._thread = None
                     pass_on(error)
                     say_once(("alerts", "thread"), logging.ERROR, "alerts cannot be delivered: %s", error)
-                else:
-                    self._thread = thread
             else:
                 self._bell.put("look")
 
@@ -167,7 +167,7 @@ class Messenger:
         bell, self._bell = self._bell, SimpleQueue()
         if thread is not None:
             bell.put("stop")
-            if thread is not threading.current_thread():
+            if thread.is_alive() and thread is not threading.current_thread():
                 thread.join(_LEAVE_SECONDS)
         self._outbox = None
 
