@@ -24,7 +24,7 @@ from farthing.ledger import open_ledger
 from farthing.ledger.spilled import Spilled
 from farthing.ledger.upkeep import spill, taking_in
 from farthing.records import Budget
-from faults.world import COST, PATIENCE, ended, metered, python, says, spills
+from faults.world import COST, PATIENCE, SPILLS_AN_END, ended, metered, python, says, spills
 from ledger.making import NOON, USD, Clock, attached_bound, opened, reservation, settlement
 
 CENTS = 10_000_000
@@ -410,24 +410,7 @@ def test_an_end_that_comes_after_its_call_was_taken_for_lost_is_booked(tmp_path:
 def test_a_copy_does_not_take_what_the_original_has_to_book(
     ledger_path: Path, home: Path, tmp_path: Path, guarded: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process = python(
-        """
-import sys
-from farthing.errors import LedgerFull
-from farthing.testing import FakeProvider
-from faults.world import *
-with FakeProvider(usage=USAGE) as provider:
-    meter = metered(sys.argv[1])
-    client = client_of(meter, provider, budget="$5/day")
-    def fails(*_, **__):
-        raise LedgerFull("no room")
-    meter.engine.ledger.settle = fails
-    ask(client)
-    print("asked", flush=True)
-    sys.stdin.readline()
-""",
-        ledger_path,
-    )
+    process = python(SPILLS_AN_END, ledger_path)
     assert says(process) == "asked"
     ended(process)
     copy = tmp_path / "copy.db"

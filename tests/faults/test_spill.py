@@ -19,7 +19,7 @@ from farthing.ledger.spilled import Spilled, from_document, to_document
 from farthing.ledger.upkeep import spill, taking_in
 from farthing.records import Budget, Usage
 from farthing.testing import FakeProvider
-from faults.world import COST, ask, client_of, ended, metered, python, says, spills
+from faults.world import COST, SPILLS_AN_END, ask, client_of, ended, metered, python, says, spills
 from ledger.making import (
     DAY,
     NOON,
@@ -169,24 +169,7 @@ def test_the_end_of_a_held_call_is_spilled_and_then_booked_on_its_row(
 def test_a_held_call_whose_process_died_after_spilling_its_end_is_not_booked_as_expired(
     ledger_path: Path, home: Path
 ) -> None:
-    process = python(
-        """
-import sys
-from farthing.errors import LedgerFull
-from farthing.testing import FakeProvider
-from faults.world import *
-with FakeProvider(usage=USAGE) as provider:
-    meter = metered(sys.argv[1])
-    client = client_of(meter, provider, budget="$5/day")
-    def fails(*_, **__):
-        raise LedgerFull("no room")
-    meter.engine.ledger.settle = fails
-    ask(client)
-    print("asked", flush=True)
-    sys.stdin.readline()
-""",
-        ledger_path,
-    )
+    process = python(SPILLS_AN_END, ledger_path)
     assert says(process) == "asked"
     ended(process)
     with metered(ledger_path) as meter:

@@ -105,3 +105,21 @@ def small_disk(folder: Path, size: str = "2m") -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+SPILLS_AN_END = """
+import sys
+from farthing.errors import LedgerFull
+from farthing.testing import FakeProvider
+from faults.world import *
+with FakeProvider(usage=USAGE) as provider:
+    meter = metered(sys.argv[1])
+    client = client_of(meter, provider, budget="$5/day")
+    def fails(*_, **__):
+        raise LedgerFull("no room")
+    meter.engine.ledger.settle = fails
+    ask(client)
+    print("asked", flush=True)
+    sys.stdin.readline()
+"""
+"""A program whose call has been held, and has ended while there was no room; it says so, and waits."""
