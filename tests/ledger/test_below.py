@@ -16,7 +16,8 @@ import pytest
 from farthing.errors import LedgerLocked
 from farthing.forks import Quiet, _Note
 from farthing.ledger import Ledger
-from ledger.making import entry, opened, reservation, reserved, settlement
+from farthing.records import Budget
+from ledger.making import entry, opened, reservation, reserved, settlement, with_budget
 
 NEVER = 10_000.0
 """Seconds: whoever waits for himself is found by the time that a test may take."""
@@ -233,4 +234,29 @@ def test_threads_that_fork_at_once_give_back_their_own(tmp_path: Path) -> None:
         thread.join(30)
     assert not connections.mutex.locked()
     assert ledger.settle(reserved(ledger), settlement())
+    ledger.close()
+
+
+def test_no_instruction_is_run_within_a_statement(tmp_path: Path) -> None:
+    """What a handler raised there would be SQLite's error of the statement, and lost."""
+    ledger = opened(tmp_path / "l.db")
+    bound = with_budget(ledger, Budget("all", 1, alerts=(0.5,)))
+    grant = reserved(ledger, [bound])
+    within: list[str] = []
+    running = False
+
+    def profile(frame: FrameType, event: str, arg: Any) -> None:
+        nonlocal running
+        if event in {"c_call", "c_return", "c_exception"} and "execute" in getattr(arg, "__name__", ""):
+            running = event == "c_call"
+        elif event == "call" and running:
+            within.append(frame.f_code.co_qualname)
+
+    sys.setprofile(profile)
+    try:
+        ledger.settle(grant, settlement())
+    finally:
+        sys.setprofile(None)
+    assert within == []
+    assert [alert.threshold for alert in ledger.outbox.raised()] == [0.5]
     ledger.close()

@@ -51,7 +51,7 @@ WHERE c.seq >= ? AND c.seq < ?
 GROUP BY l.budget_window"""
 
 _PUT: Final = """UPDATE budget_window SET spent = ?1, held = ?2, cost = ?3,
-  alert_at = CASE WHEN ?1 > 0 THEN alert_due(id) ELSE alert_at END WHERE id = ?4"""
+  alert_at = CASE WHEN ?1 > 0 THEN coalesce(alert_due(id), 0) ELSE alert_at END WHERE id = ?4"""
 
 
 class Pruned(NamedTuple):

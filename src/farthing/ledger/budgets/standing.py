@@ -39,7 +39,7 @@ _ALL: Final = """SELECT b.rules, b.origin, b.pinned FROM budget AS b
 WHERE b.attached = 0 AND b.removed IS NULL ORDER BY b.id"""
 
 _SET_LIMITS: Final = """UPDATE budget_window SET limit_nano = ?1,
-  alert_at = CASE WHEN spent >= ?2 THEN alert_due(id) ELSE 0 END
+  alert_at = CASE WHEN spent >= ?2 THEN coalesce(alert_due(id), 0) ELSE 0 END
 WHERE budget = ?3 AND (ends IS NULL OR ends > ?4)"""
 """If nothing may be spent any more, nothing will be posted that tells of it."""
 

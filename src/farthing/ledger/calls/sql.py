@@ -68,5 +68,6 @@ BOOK: Final = f"""UPDATE call SET state = ?, {_ENDING} WHERE seq = ? AND id = ? 
 REBOOK: Final = f"UPDATE call SET state = ?, {_ENDING} WHERE seq = ?"  # noqa: S608  constant names
 
 BOOK_WINDOW: Final = """UPDATE budget_window SET held = held - ?1, spent = spent + ?2, cost = cost + ?3,
-  alert_at = CASE WHEN ?2 > 0 AND spent + ?2 >= alert_at THEN alert_due(id) ELSE alert_at END WHERE id = ?4"""
+  alert_at = CASE WHEN ?2 > 0 AND spent + ?2 >= alert_at THEN coalesce(alert_due(id), 0) ELSE alert_at END
+WHERE id = ?4"""
 """`alert_due` is a function of the connection: it remembers the window until the commit (see `posting`)."""
