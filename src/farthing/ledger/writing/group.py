@@ -93,10 +93,6 @@ class Group:
                 raise
             return [error] * len(writes)
 
-    def _is_known(self, write: _Write) -> bool:
-        """Whether its windows are remembered: one that is made may have to be summed from many rows."""
-        return not isinstance(write, Reservation) or holding.known_places(self._windows, write) is not None
-
     def _one_at_once(self, write: _Write) -> _Answer:
         if isinstance(write, Reservation):
             return self._writer.at_once(self._reserve, write)
