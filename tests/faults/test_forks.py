@@ -141,6 +141,7 @@ holders = [
     (module("farthing.meter.ids"), "_lock"),
     (module("farthing.meter.default"), "_lock"),
     (module("farthing.intercept.clients"), "_making"),
+    (module("farthing.ledger.upkeep.spill"), "_lock"),
 ]
 def free(holder, name):
     return getattr(holder, name).acquire(timeout=0)
@@ -165,7 +166,7 @@ print(went_well(pid), len(taken), all(free(*each) for each in holders))
 """,
         tmp_path / "ledger.db",
     )
-    assert out.splitlines() == ["[]", "True 9 True"]
+    assert out.splitlines() == ["[]", "True 10 True"]
 
 
 def test_a_fork_waits_for_what_a_thread_is_loading(tmp_path: Path) -> None:
@@ -183,6 +184,41 @@ print(went_well(pid))
         tmp_path / "ledger.db",
     )
     assert out.split() == ["True", "True"]
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_fork_waits_for_a_thread_that_looks_for_the_temporary_folder(tmp_path: Path, waits: bool) -> None:
+    """`tempfile` does so under a lock of its own, which nobody gives back in the child."""
+    Meter(tmp_path / "ledger.db").warm()
+    out = run(
+        f"""
+import tempfile
+from farthing import forks
+if not {waits}:
+    forks._finished.remove((sys.modules["farthing.ledger.upkeep.spill"], "_lock"))
+looks, takes = tempfile._get_default_tempdir, forks._loading.take
+reached, forking = threading.Event(), threading.Event()
+def slowly():
+    reached.set()
+    forking.wait(60)
+    return looks()
+def take(*given):
+    forking.set()
+    takes(*given)
+tempfile._get_default_tempdir, forks._loading.take = slowly, take
+thread = threading.Thread(target=record, args=(meter,))
+thread.start()
+reached.wait(60)
+def look():
+    faulthandler.dump_traceback_later(20 if {waits} else 1, exit=True)
+    tempfile.gettempdir()
+pid = child(look)
+thread.join()
+print(went_well(pid))
+""",
+        tmp_path / "ledger.db",
+    )
+    assert out == str(waits)
 
 
 def test_two_threads_fork_at_once(tmp_path: Path) -> None:

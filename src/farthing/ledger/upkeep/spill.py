@@ -12,7 +12,9 @@ import contextlib
 import json
 import os
 import stat
+import sys
 import tempfile
+import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from farthing.errors import LedgerCorrupt, LedgerError
+from farthing.forks import finished_before_forks
 from farthing.ledger.keeping import Waiting
 from farthing.ledger.spilled import Spilled, from_document, to_document
 from farthing.ledger.writing.lock import try_lock
@@ -33,6 +36,9 @@ BAD: Final = ".bad"
 _CLOEXEC: Final = getattr(os, "O_CLOEXEC", 0)
 _NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 _MODE: Final = 0o600
+
+_lock = threading.RLock()
+finished_before_forks(sys.modules[__name__], "_lock")
 
 
 @dataclass(slots=True)
@@ -109,7 +115,9 @@ def folders(ledger: str) -> list[Path]:
     import platformdirs  # noqa: PLC0415  only where something is spilled
 
     user = os.geteuid() if hasattr(os, "geteuid") else "user"
-    found = [Path(ledger).parent, Path(tempfile.gettempdir()) / f"farthing-{user}"]
+    found = [Path(ledger).parent]
+    with contextlib.suppress(OSError), _lock:  # tempfile has one, too, which would stay taken in a child
+        found.append(Path(tempfile.gettempdir()) / f"farthing-{user}")
     with contextlib.suppress(OSError, RuntimeError):
         found.insert(0, platformdirs.user_state_path("farthing", appauthor=False) / "spill")
     return found
