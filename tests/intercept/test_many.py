@@ -83,6 +83,7 @@ def test_nothing_is_kept_of_calls_that_have_ended(kit):
     assert not engine._overdue
 
 
+@pytest.mark.slow
 @pytest.mark.one_colour("threads and tasks, half of the calls each")
 def test_a_campaign_leaves_one_row_a_call_and_nothing_else(tmp_path):
     done = many.campaign(560, tmp_path / "ledger.db")
@@ -92,6 +93,7 @@ def test_a_campaign_leaves_one_row_a_call_and_nothing_else(tmp_path):
     assert {"complete", "error", "unknown"} <= set(done.outcomes)
 
 
+@pytest.mark.slow
 @pytest.mark.one_colour("threads and tasks, half of the calls each")
 def test_a_campaign_whose_calls_are_kept_or_lost_is_told_of(tmp_path, monkeypatch):
     kept = []
