@@ -203,7 +203,8 @@ def slowly():
     forking.wait(60)
     return looks()
 def take(*given):
-    forking.set()
+    if {waits}:
+        forking.set()
     takes(*given)
 tempfile._get_default_tempdir, forks._loading.take = slowly, take
 thread = threading.Thread(target=record, args=(meter,))
@@ -213,6 +214,7 @@ def look():
     faulthandler.dump_traceback_later(20 if {waits} else 1, exit=True)
     tempfile.gettempdir()
 pid = child(look)
+forking.set()
 thread.join()
 print(went_well(pid))
 """,
