@@ -6,6 +6,7 @@ import gc
 import ipaddress
 import itertools
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -23,6 +24,12 @@ settings.load_profile("farthing")
 _PRIVATE = ("FARTHING_", "OPENAI_", "AZURE_OPENAI_", "ANTHROPIC_", "XDG_")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _HOMES = ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA")
+
+
+def pytest_configure():
+    """A shell that runs the suite in the background has it, and all that it starts, ignore Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish():

@@ -18,6 +18,7 @@ import pytest
 from farthing.tokens import count_input, count_messages, count_text, loaded, ranks, text, warm
 from farthing.tokens.families import family_of
 from farthing.tokens.text import Tokenizer, tokenizer
+from program import Program
 
 N = 1_000_000
 HOSTILE = {
@@ -126,7 +127,7 @@ for name, hostile in HOSTILE.items():
 def test_control_c_ends_the_count_of_any_text():
     """With the real tokenizer: no text keeps it in compiled code, where no signal is seen."""
     command = [sys.executable, "-W", "error", "-c", COUNTING, str(Path(__file__).parent)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with Program(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         for name in HOSTILE:
             assert process.stdout.readline() == f"{name}\n"
             process.send_signal(signal.SIGINT)

@@ -19,8 +19,10 @@ from typing import Any
 from click.testing import CliRunner
 
 from farthing.cli.app import app
+from program import Program
 
 ROOT = Path(__file__).resolve().parents[2]
+
 COMMAND = [sys.executable, "-W", "error", "-m", "farthing"]
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -59,7 +61,7 @@ def at_terminal(*arguments: object, columns: int = 80, **env: str) -> Ended:
     """Run it at a terminal; `out` is all that is shown there, without colours."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    with subprocess.Popen(
+    with Program(
         [*COMMAND, *map(str, arguments)], stdin=theirs, stdout=theirs, stderr=theirs, env=environment(**env)
     ) as process:
         os.close(theirs)

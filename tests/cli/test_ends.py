@@ -21,6 +21,7 @@ from farthing.cli.app import app
 from farthing.cli.text import exact_json, nano, one_line, plain
 from farthing.cli.told import Told
 from farthing.cli.told import told as in_words
+from program import Program
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 
@@ -235,7 +236,7 @@ def test_what_is_told_is_one_line(capsys):
 
 def test_a_reader_that_leaves_early_is_no_error(ledger_path, book):
     book(1, account="a" * 100_000)
-    with subprocess.Popen(
+    with Program(
         [*COMMAND, "calls", "--ledger", str(ledger_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -12,6 +12,7 @@ import pytest
 from cli.running import at_terminal, environment, farthing, told, within
 from farthing import Meter
 from faults.world import small_disk
+from program import Program
 
 ASK = "Why is the sky blue?"
 
@@ -171,7 +172,7 @@ def test_ctrl_c_while_a_prompt_is_awaited_is_an_interruption():
         "sys.argv = ['farthing', 'estimate', '--model', 'gpt-4o']\n"
         "farthing.cli.main()\n"
     )
-    with subprocess.Popen(
+    with Program(
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

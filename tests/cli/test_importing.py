@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from cli.running import COMMAND, at_terminal, environment, farthing, shown_until, told, within
 from farthing import Budget, Meter
 from farthing.cli.intake import Source, items
+from program import Program
 
 CHAT = {
     "id": "chatcmpl-1",
@@ -317,7 +318,7 @@ def test_ctrl_c_keeps_what_is_booked_and_says_so(ledger_path):
     """The records come through a pipe that stays open, and the bar on the terminal tells when to strike."""
     command = [*COMMAND, "import", "-", "--ledger", str(ledger_path)]
     ours, theirs = pty.openpty()
-    with subprocess.Popen(
+    with Program(
         command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=theirs
     ) as process:
         os.close(theirs)

@@ -14,6 +14,7 @@ import pytest
 from cli.running import COMMAND, environment, farthing, shown_until
 from farthing import Meter
 from farthing.testing import Reply
+from program import Program
 
 APP = """
 import sys
@@ -369,7 +370,7 @@ raise SystemExit(5)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_signal_to_us_is_passed_on_once(number, ledger_path):
     command = [*COMMAND, "run", "--ledger", str(ledger_path), "--", sys.executable, "-c", WAITS]
-    with subprocess.Popen(
+    with Program(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -389,7 +390,7 @@ def test_what_the_terminal_has_sent_to_both_is_not_passed_on_again(ledger_path):
     command = [*COMMAND, "run", "--ledger", str(ledger_path), "--", sys.executable, "-c", WAITS]
     ours_is_theirs = "import fcntl, os, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
     start = f"{ours_is_theirs}; os.execv({command[0]!r}, {command!r})"
-    with subprocess.Popen(
+    with Program(
         [sys.executable, "-c", start],
         stdin=theirs,
         stdout=theirs,
