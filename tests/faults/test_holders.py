@@ -88,6 +88,7 @@ def test_what_is_held_for_longer_than_the_timeout_stops_only_what_a_hard_budget_
         assert len(provider.requests) == 1
         assert len(spills(home)) == 1
         let_go(holder)
+        meter.engine.ledger.wait_longer(PATIENCE)
         assert ask(client).choices
         assert meter.engine.ledger.totals()[0].calls == 2
         assert meter.engine.ledger.check() == []
@@ -120,6 +121,7 @@ def test_many_threads_wait_a_bounded_time_for_a_holder_and_all_calls_are_booked_
         assert not any(thread.is_alive() for thread in threads)
         assert len(provider.requests) == 16
         let_go(holder)
+        meter.engine.ledger.wait_longer(PATIENCE)
         ask(client)
         meter.engine.tick()
         assert meter.engine.ledger.totals()[0].calls == 17
@@ -156,6 +158,7 @@ def test_a_holder_that_is_stopped_in_its_write_is_waited_for_no_longer_than_the_
             process.stdin.write("\n")
             process.stdin.flush()
             assert says(process) == "done"
+            meter.engine.ledger.wait_longer(PATIENCE)
             ask(client)
             assert meter.engine.ledger.totals()[0].calls == 1
             assert meter.engine.ledger.check() == []

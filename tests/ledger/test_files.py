@@ -325,13 +325,14 @@ def test_many_threads_wait_for_a_held_lock_no_longer_than_one(path: Path) -> Non
 
     with path.with_name("ledger.db.lock").open("r+b") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        threads = [threading.Thread(target=attempt) for _ in range(30)]
+        threads = [threading.Thread(target=attempt) for _ in range(120)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(timeout=5)  # one after the other would be nine seconds
+            thread.join(timeout=10)  # one after the other would be 36 seconds
         assert not any(thread.is_alive() for thread in threads)
-    assert len(errors) == 30
+    assert len(errors) == 120
+    ledger.wait_longer(20)
     ledger.close()
 
 
@@ -342,6 +343,7 @@ def test_a_foreign_writer_is_waited_for_and_then_an_error(path: Path) -> None:
         with pytest.raises(LedgerLocked):
             reserved(ledger)
         other.execute("ROLLBACK")
+    ledger.wait_longer(20)
     assert reserved(ledger)
     ledger.close()
 

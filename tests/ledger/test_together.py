@@ -181,4 +181,5 @@ def test_a_locked_ledger_is_waited_for_once_for_all(tmp_path: Path, clock: Clock
         answers = ledger.together([reservation(ledger) for _ in range(20)])
     assert {type(answer) for answer in answers} == {LedgerLocked}
     assert len(waits) == 1
+    ledger.wait_longer(20)  # for a thread of its own that has the lock file now
     ledger.close()

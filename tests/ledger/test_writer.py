@@ -24,6 +24,8 @@ from farthing.records import Budget
 from ledger.making import USD, Clock, entry, opened, python, reservation, reserved, settlement, with_budget
 
 PATIENCE = 30
+BEGUN = 1.5
+"""Seconds after which a caller goes, by when the writer's thread has surely begun what he asked."""
 
 
 @pytest.fixture
@@ -195,6 +197,7 @@ def test_whoever_waits_too_long_has_an_error_of_his_own_and_nothing_is_done_late
         answers = asked.all()
     assert kinds(answers) == [LedgerLocked] * 4
     assert len({id(answer) for answer in answers}) == 4
+    ledger.wait_longer(PATIENCE)
     ledger._writer.stop()
     [window] = ledger.windows()
     assert (window.spent, window.held) == (0, USD)
@@ -206,7 +209,7 @@ def test_whoever_waits_too_long_has_an_error_of_his_own_and_nothing_is_done_late
 def test_a_reserve_that_is_committed_after_its_caller_has_gone_is_voided(
     path: Path, undone: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ledger = opened(path, timeout=0.2)
+    ledger = opened(path, timeout=BEGUN)
     bound = with_budget(ledger, Budget("all", 9))
     reserved(ledger, [bound], 0)
     hold, gone = SqliteLedger._hold, threading.Event()
@@ -235,7 +238,7 @@ def test_a_record_that_has_been_begun_is_waited_for(
     path: Path, guarded: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing takes it back. Whom the control tells that it failed does it once more."""
-    ledger = opened(path, timeout=0.2)
+    ledger = opened(path, timeout=BEGUN)
     record, give_up, late = SqliteLedger._record, writer.Writer._gave_up, threading.Event()
 
     def slow(self: SqliteLedger, conn: sqlite3.Connection, one: Any) -> Any:
