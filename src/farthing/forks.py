@@ -9,19 +9,23 @@ for ever. A handler runs between two instructions, so an answer and the note of 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from operator import call
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any, Final, Protocol
 
 __all__ = ["Quiet", "finished_before_forks", "renewed_in_children"]
 
-_PATIENCE: Final = 2.0
-"""Seconds that a fork waits at most for what another thread is loading."""
+_PATIENCE: Final = 30.0
+"""Seconds that a fork waits at most for what another thread is loading: a child that cannot load it hangs."""
+
+_PAUSE: Final = 0.001
+_IMPORTING: Final = "<frozen importlib._bootstrap>"
 
 _renewed: Final[weakref.WeakKeyDictionary[Any, dict[str, Callable[[], Any]]]] = weakref.WeakKeyDictionary()
 _finished: Final[list[tuple[ModuleType, str]]] = []
@@ -91,15 +95,32 @@ def renewed_in_children(holder: object, **kinds: Callable[[], Any]) -> None:
 
 
 def finished_before_forks(module: ModuleType, name: str) -> None:
-    """A lock of a module under which others are imported: a fork waits until it is free.
-
-    Python leaves a module locked for ever in the child if a thread was importing it.
-    """
+    """A lock of a module: a fork waits until it is free. What is done under it takes no time, or other locks
+    that Python or SQLite would leave taken in the child."""
     _finished.append((module, name))
     renewed_in_children(module, **{name: threading.RLock})
 
 
+def _is_imported_for_us() -> bool:
+    """Whether another thread is in an import that farthing has begun, of whatever module."""
+    me = threading.get_ident()
+    for thread, at in sys._current_frames().items():  # noqa: SLF001  documented
+        frame: FrameType | None = at if thread != me else None
+        importing = False
+        while frame is not None:
+            if frame.f_code.co_filename == _IMPORTING:
+                importing = True
+            elif importing and frame.f_globals.get("__name__", "").partition(".")[0] == "farthing":
+                return True
+            frame = frame.f_back
+    return False
+
+
 def _before() -> None:
+    """A module that a thread was importing stays locked in the child, where nobody ends its import."""
+    deadline = time.monotonic() + _PATIENCE
+    while _is_imported_for_us() and time.monotonic() < deadline:
+        time.sleep(_PAUSE)
     _loading.take([getattr(module, name) for module, name in _finished], _PATIENCE)
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
 from cli.running import farthing, told, within
 from farthing import Meter, Usage
 from farthing.ledger.upkeep import spill
+from farthing.ledger.upkeep.migrations import STEPS
 from faults.world import small_disk
 
 
@@ -26,10 +30,28 @@ def test_a_backup_can_be_asked_as_the_ledger_can(ledger, tmp_path):
     assert "already" in told(again)
 
 
+def test_a_ledger_of_an_older_release_can_be_copied_before_a_program_changes_it(ledger, tmp_path):
+    with closing(sqlite3.connect(ledger)) as conn, conn:
+        conn.execute("DELETE FROM _sqlite_migrations WHERE name = ?", (STEPS[-1][0],))
+    ended = farthing("backup", tmp_path / "copy.db", "--ledger", ledger)
+    assert (ended.status, ended.err) == (0, "")
+    assert "older farthing" in told(farthing("report", "--ledger", ledger))
+
+
 def test_a_backup_into_a_folder_that_is_not_there_says_so(ledger, tmp_path):
     ended = farthing("backup", tmp_path / "nowhere" / "copy.db", "--ledger", ledger)
     assert ended.status == 1
     assert told(ended).endswith("copy.db: there is no such folder")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("", "it names no file"), (b"\xff.db", "a ledger's name must be in UTF-8")], ids=str
+)
+def test_a_backup_to_what_can_be_no_ledgers_name_is_wrong_usage(ledger, tmp_path, name, why):
+    ended = farthing("backup", os.fsdecode(name), "--ledger", ledger, cwd=tmp_path)
+    assert ended.status == 2
+    assert why in told(ended)
+    assert not list(tmp_path.glob("*\udcff*"))
 
 
 def test_pruning_keeps_the_sums_and_tells_how_many_calls_went(ledger):
@@ -42,7 +64,9 @@ def test_pruning_keeps_the_sums_and_tells_how_many_calls_went(ledger):
     assert within("prune", "--before", "2026-11-21", "--ledger", ledger).json["deleted"] == 0
 
 
-@pytest.mark.parametrize("before", ["2199-01-01", "2026-11-20T12:00:00Z", "soon", ""])
+@pytest.mark.parametrize(
+    "before", ["2199-01-01", "2026-11-20T12:00:00Z", "soon", "", "0001-01-01", "1969-12-31"]
+)
 def test_what_is_no_past_day_is_wrong_usage(ledger, before):
     ended = within("prune", "--before", before, "--ledger", ledger)
     assert ended.status == 2

@@ -223,6 +223,72 @@ print(went_well(pid))
     assert out == str(waits)
 
 
+@pytest.mark.parametrize("waits", [True, False], ids=["", "control"])
+def test_a_fork_waits_for_what_a_thread_imports_for_us(tmp_path: Path, waits: bool) -> None:
+    out = run(
+        f"""
+import importlib.abc
+from farthing import Budget, forks
+assert "zoneinfo" not in sys.modules
+asks, reached, forking = forks._is_imported_for_us, threading.Event(), threading.Event()
+class Slow(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "zoneinfo" and not reached.is_set():
+            reached.set()
+            forking.wait(60)
+def is_imported():
+    if not {waits}:
+        return False
+    forking.set()
+    return asks()
+sys.meta_path.insert(0, Slow())
+forks._is_imported_for_us = is_imported
+def zoned():
+    Budget("all", 1, "day", timezone="Europe/Berlin")
+thread = threading.Thread(target=zoned)
+thread.start()
+reached.wait(60)
+def look():
+    faulthandler.dump_traceback_later(20 if {waits} else 1, exit=True)
+    zoned()
+pid = child(look)
+forking.set()
+thread.join()
+print(went_well(pid))
+""",
+        tmp_path / "ledger.db",
+    )
+    assert out == str(waits)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="this system does not say what is open")
+def test_a_child_closes_its_parents_connections_when_it_uses_a_ledger_and_not_before(tmp_path: Path) -> None:
+    """A close needs locks of SQLite's own, which any thread of the parent may have held at the fork."""
+    out = run(
+        """
+def opened():
+    of = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
+    return of.count(sys.argv[1])
+record(meter)
+meter.engine.ledger.calls()
+there = opened()
+def use():
+    before = opened()
+    meter.budgets()
+    print(there, before - there, flush=True)
+    record(meter)
+    meter.engine.ledger.calls()
+    print(opened() - there, flush=True)
+print(went_well(child(use)), went_well(child(lambda: None)), opened() - there)
+""",
+        tmp_path / "ledger.db",
+    )
+    first, *others = out.split("\n")
+    assert int(first.split()[0]) >= 2
+    assert first.split()[1] == "0"
+    assert others == ["0", "True True 0"]
+
+
 def test_two_threads_fork_at_once(tmp_path: Path) -> None:
     out = run(
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
@@ -16,6 +17,7 @@ from farthing.errors import LedgerCorrupt, LedgerError, TransactionConflict
 from farthing.ledger import Ledger, open_ledger
 from farthing.ledger.budgets import standing
 from farthing.ledger.calls.booking import DAY
+from farthing.ledger.upkeep.migrations import STEPS
 from farthing.records import Budget
 from ledger.making import (
     NOON,
@@ -103,6 +105,55 @@ def test_a_backup_is_of_one_instant_while_others_write(path: Path, tmp_path: Pat
         copy.close()
     stop.set()
     thread.join()
+    ledger.close()
+
+
+@pytest.mark.parametrize("error", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK])
+def test_a_file_system_without_hard_links_takes_a_backup(
+    path: Path, tmp_path: Path, error: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As FAT, exFAT and many file systems of the user's own are."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    ledger = opened(path)
+    some(ledger, 5, 0)
+    target = tmp_path / "backups" / "copy.db"
+    target.parent.mkdir()
+    monkeypatch.setattr(os, "link", refused)
+    assert ledger.backup(str(target)) == target.stat().st_size > 0
+    with pytest.raises(LedgerError, match="already"):
+        ledger.backup(str(target))
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert [file.name for file in target.parent.iterdir()] == ["copy.db"]
+    copy = opened(target)
+    assert copy.totals()[0].calls == 5
+    copy.close()
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(LedgerError):
+        ledger.backup(str(target.with_name("other.db")))
+    assert "other.db" not in " ".join(file.name for file in target.parent.iterdir())
+    ledger.close()
+
+
+def test_alerts_of_a_copy_that_is_used_instead_have_ids_of_their_own(path: Path, tmp_path: Path) -> None:
+    """What was raised after the copy has numbers, too, and may have been delivered under them."""
+    clock = Clock()
+    ids = []
+    ledger = opened(path, clock)
+    ledger.backup(str(tmp_path / "copy.db"))
+    for used in (path, tmp_path / "copy.db"):
+        ledger.close()
+        ledger = opened(used, clock)
+        bound = with_budget(ledger, Budget("all", 1, alerts=(0.5,)))
+        ledger.record(entry(ledger, [bound]))
+        [alert] = ledger.outbox.raised()
+        [due] = ledger.outbox.claim("post", clock.now, clock.now + 1)
+        assert due.alert.id == alert.id  # at each attempt
+        ids.append(alert.id)
+        clock.now += 10**9
+    assert len(set(ids)) == 2
     ledger.close()
 
 
@@ -268,6 +319,54 @@ def test_a_url_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         opened("sqlite:///me:secret@ledger.db")
     assert "secret" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def older(path: Path) -> Path:
+    """A ledger that lacks a step, as one of the release before would."""
+    ledger = opened(path)
+    some(ledger, 3, 0, with_budget(ledger, Budget("all", 1_000)))
+    ledger.close()
+    with closing(sqlite3.connect(path)) as conn, conn:
+        conn.execute("DROP VIEW calls")
+        conn.execute("DELETE FROM _sqlite_migrations WHERE name = ?", (STEPS[-1][0],))
+    return path
+
+
+def test_a_ledger_of_an_older_release_can_be_copied_and_not_asked(path: Path, tmp_path: Path) -> None:
+    asked = open_ledger(older(path), clock=Clock(), read_only=True)
+    target = tmp_path / "copy.db"
+    asked.backup(str(target))
+    for question in (
+        asked.totals,
+        asked.windows,
+        asked.check,
+        asked.facts,
+        asked.standing,
+        asked.prices,
+        lambda: asked.standing(fresh=True),
+    ):
+        with pytest.raises(LedgerError, match="older farthing"):
+            question()
+    with closing(sqlite3.connect(target)) as conn:
+        steps = conn.execute("SELECT name FROM _sqlite_migrations").fetchall()
+    assert len(steps) == len(STEPS) - 1  # as it was
+    some(opened(path), 1, 0)  # which brings it up to date
+    assert asked.totals()[0].calls == 4
+    assert [each.budget.name for each in asked.standing(fresh=True)[1]] == ["all"]
+    asked.close()
+    copy = opened(target)
+    assert copy.totals()[0].calls == 3
+    assert copy.check() == []
+    copy.close()
+    opened(path).close()
+
+
+def test_a_database_without_tables_is_no_ledger_yet(path: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute("PRAGMA journal_mode = WAL")
+    assert path.stat().st_size
+    with pytest.raises(LedgerError, match="no ledger"):
+        open_ledger(path, clock=Clock(), read_only=True)
 
 
 # What a doctor asks

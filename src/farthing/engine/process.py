@@ -99,7 +99,7 @@ def keep(kept: Kept, left: SimpleQueue[Callable[[], Any]], closed: threading.Eve
 
 def _run(kept: weakref.ref[Kept], left: SimpleQueue[Callable[[], Any]], closed: threading.Event) -> None:
     due = time.monotonic() + LEASE_CHECK_SECONDS
-    while True:
+    while not closed.is_set():  # what is to wake this thread may be taken by the next one
         abandon = None
         with contextlib.suppress(Empty):
             abandon = left.get(timeout=max(due - time.monotonic(), 0))

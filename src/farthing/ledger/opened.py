@@ -86,10 +86,11 @@ def _at_exit() -> None:
 
 def open_to_read(where: str | Path, *, clock: Clock, timeout: float) -> SqliteLedger:
     """A store of its own, through which nothing can be written."""
-    from farthing.ledger.upkeep.readonly import ReadOnlyLedger  # noqa: PLC0415  only for those who ask
+    from farthing.ledger.upkeep import readonly  # noqa: PLC0415  only for those who ask
 
-    store = ReadOnlyLedger(_resolved(where), clock=clock, timeout=timeout)
-    _all.add(store)
+    with readonly.asking:
+        store = readonly.ReadOnlyLedger(_resolved(where), clock=clock, timeout=timeout)
+        _all.add(store)
     return store
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
+import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from farthing.errors import LedgerError
+from farthing.forks import finished_before_forks
 from farthing.ledger.budgets import ended
 from farthing.ledger.calls.keys import DAY
 from farthing.ledger.calls.summing import add_up
@@ -23,6 +26,9 @@ from farthing.ledger.writing.lock import try_lock
 __all__ = ["Upkeep"]
 
 _T = TypeVar("_T")
+
+_copying = threading.RLock()
+finished_before_forks(sys.modules[__name__], "_copying")
 
 _MOST: Final = 500
 """Calls that are deleted in one commit."""
@@ -79,23 +85,32 @@ class Upkeep:
         """See `farthing.ledger.keeping.Keeping`."""
         if self.where == MEMORY:
             raise LedgerError("A ledger in memory cannot be copied to a file.")
-        self._connections.read(lambda conn: conn.execute("SELECT 1 FROM meta").fetchone())  # is it in place?
+        self._be_in_place()
         path = Path(target)
         part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
         try:
             os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             try:
-                self._copied(str(part))
+                with _copying:
+                    self._copied(str(part))
                 _synced(part)
-                os.link(part, path)  # never over a file that is there
+                _named(part, path)
             finally:
-                part.unlink()
+                part.unlink(missing_ok=True)
             _synced(path.parent)
         except FileExistsError:
             raise LedgerError(f"{path} is there already; a backup never writes over a file.") from None
         except (sqlite3.Error, OSError) as error:
             raise translated(error, str(path)) from error
         return path.stat().st_size
+
+    def _be_in_place(self) -> None:
+        """Open the ledger, if it is not open.
+
+        Raises:
+            LedgerError: of the fitting kind, if it cannot be read, or another file is in its place.
+        """
+        self._connections.read(lambda conn: conn.execute("SELECT 1 FROM meta").fetchone())
 
     def _copied(self, part: str) -> None:
         # A connection of its own: a copy takes a while, and the others shall not wait for it.
@@ -164,6 +179,25 @@ def _pruned(conn: sqlite3.Connection, span: tuple[int, int]) -> tuple[int, int]:
         for statement in (_KEYS, _WINDOWS, *_DELETIONS):
             conn.execute(statement, (after, last))
     return last or after, some
+
+
+def _named(part: Path, path: Path) -> None:
+    """Give a finished file its name, never over one that is there.
+
+    Raises:
+        FileExistsError: if there is one.
+    """
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise
+    except OSError:  # FAT and others have no hard links: the name is taken first, then given away
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        try:
+            os.replace(part, path)  # noqa: PTH105  as `os.link`
+        except BaseException:
+            path.unlink()
+            raise
 
 
 def _synced(path: Path) -> None:

@@ -19,10 +19,11 @@ from farthing.errors import LedgerError, LedgerLocked, LedgerMoved
 from farthing.forks import Quiet
 from farthing.ledger.upkeep.migrations import is_current, migrate
 from farthing.ledger.writing.faults import translated
+from farthing.ledger.writing.inherited import close_inherited, leave_alone, put_by
 from farthing.ledger.writing.lock import Busy, FileLock
 from farthing.ledger.writing.place import make_file, prepare, refuse_other_names
 from farthing.ledger.writing.posting import Posting
-from farthing.ledger.writing.reader import Reader, leak, to_read
+from farthing.ledger.writing.reader import Reader, to_read
 
 __all__ = ["MEMORY", "Connections"]
 
@@ -176,12 +177,10 @@ class Connections:
 
     def give_back(self) -> None:
         """Unlock the lock file if a write was struck before it could; not while one is at work."""
-        if self.mutex.acquire(blocking=False):
-            try:
+        if not self.mutex.locked():
+            with self.mutex:
                 if self._lock is not None:
                     self._lock.release()
-            finally:
-                self.mutex.release()
 
     def another_lock(self) -> FileLock | None:
         """The lock file opened once more, for a thread that waits for it; None in memory.
@@ -250,6 +249,7 @@ class Connections:
         return conn
 
     def _open_file(self, deadline: float) -> Posting:
+        close_inherited()
         prepare(self.where)
         lock = FileLock(f"{self.where}.lock", self.where)
         conn: Posting | None = None
@@ -367,13 +367,8 @@ class Connections:
         self._quiet.give_back()
 
     def after_fork_in_child(self) -> None:
-        """Let go of what is the parent's, and open anew at the next use.
-
-        Left open, the inherited connections would make SQLite believe that this process holds the locks
-        which only the parent has, and take none: the parent's close would then remove the log under it.
-        Their own close takes nothing from the parent, whose locks keep it from the log. If something was
-        written or read at the fork, they must not be touched.
-        """
+        """Let go of what is the parent's, and open anew at the next use. If something was written or read
+        at the fork, the connections must not be touched."""
         quiet, self._quiet = self._quiet.is_whole, Quiet()
         readers = (self._reader.conn, self._brief.conn)
         self.mutex = threading.Lock()
@@ -382,11 +377,8 @@ class Connections:
         if self.memory:
             return  # a copy of its own
         for conn in (self._conn, *readers):
-            if conn is not None and not quiet:
-                leak(conn)
-            elif conn is not None:
-                with contextlib.suppress(sqlite3.Error):
-                    conn.close()
+            if conn is not None:
+                (put_by if quiet else leave_alone)(conn)
         if self._lock is not None:
             self._lock.close()
         self._conn = self._lock = None

@@ -11,7 +11,7 @@ from typing import TypeVar
 from farthing.errors import LedgerLocked
 from farthing.ledger.writing.faults import translated
 
-__all__ = ["Reader", "leak", "to_read"]
+__all__ = ["Reader", "to_read"]
 
 _T = TypeVar("_T")
 
@@ -87,10 +87,3 @@ def to_read(path: str, timeout: float) -> sqlite3.Connection:
     conn.execute("PRAGMA query_only = ON")
     conn.execute("PRAGMA mmap_size = 0")
     return conn
-
-
-def leak(conn: sqlite3.Connection) -> None:
-    """Never close it: it is in the middle of what the parent is doing, in memory that both share."""
-    import ctypes  # noqa: PLC0415  a fork is rare
-
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(conn))
