@@ -168,6 +168,20 @@ def test_a_limit_that_is_lowered_binds_the_next_call(still: Meter) -> None:
     hold.void()
 
 
+def test_what_is_left_is_told_also_if_nobody_was_let_through_since(still: Meter, clock: FakeClock) -> None:
+    spend(still, Budget("mine", "0.0015", "month"))
+    other = Budget("mine", "0.0015", "month", timezone="Europe/Berlin")
+    for _ in range(3):
+        clock.advance(3_600)
+        with pytest.raises(InsufficientCredits):
+            spend(still, other)
+    with still.scope(budget=other) as run:
+        assert str(run.remaining) == "0.0005"
+        assert not still.can_afford("0.001")
+    assert spent(still) == [MICRO]
+    assert [str(budget.spent) for budget in still.reports.budgets()] == ["0.001"]
+
+
 def test_the_costs_of_calls_are_those_of_the_window(still: Meter, provider: FakeProvider) -> None:
     client = still.wrap(openai(provider), budget=Budget("mine", 1, "day"))
     ask(client)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import pytest
 from farthing.ledger import Ledger
 from farthing.ledger.budgets import ended, standing
 from farthing.ledger.sqlite import SqliteLedger
-from farthing.ledger.store import Bound, Grant, Stale
+from farthing.ledger.store import Bound, Grant, Short, Stale
 from farthing.records import Budget
 from ledger.making import (
     DAY,
+    HOUR,
     NOON,
     USD,
     Clock,
@@ -25,6 +27,7 @@ from ledger.making import (
     reservation,
     reserved,
     settlement,
+    standing_bound,
     with_budget,
 )
 
@@ -224,6 +227,93 @@ def test_the_limit_holds_over_a_redefinition_of_pruned_calls(ledger: Ledger) -> 
     new = attached_bound(Budget("mine", 3, "total", timezone="Asia/Kolkata"), "mine")
     assert isinstance(ledger.reserve(reservation(ledger, [new])), Stale)
     assert not isinstance(ledger.reserve(reservation(ledger, [new])), Grant | Stale)
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["", "control"])
+@pytest.mark.parametrize(
+    "changed", [{"timezone": "Europe/Berlin"}, {"mode": "soft"}, {"model": "gpt-*"}, {"per": "account"}]
+)
+@pytest.mark.parametrize("period", ["month", "total"])
+def test_what_was_spent_before_a_redefinition_is_kept_if_it_is_pruned_after(
+    ledger: Ledger, changed: dict[str, Any], period: Any, guarded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the call that stated the new rules was refused, so that it made nothing of its own."""
+    if not guarded:
+        monkeypatch.setattr(standing, "_open", lambda *_, **__: None)
+    old = attached_bound(Budget("mine", 1, period), "mine")
+    budget = Budget("mine", 1, period, **changed)
+    new = attached_bound(budget, "mine", "acme" if budget.per else "")
+    spend(ledger, old, at=NOON - 3 * DAY)
+    assert isinstance(ledger.reserve(reservation(ledger, [new])), Stale)
+    if guarded and budget.mode == "hard":
+        assert isinstance(ledger.reserve(reservation(ledger, [new])), Short)
+    ledger.prune(TODAY)
+    answer = ledger.reserve(reservation(ledger, [new]))
+    assert isinstance(answer, Short if guarded and budget.mode == "hard" else Grant)
+    assert [window.spent for window in ledger.windows(at_ns=NOON)] == [USD if guarded else 0]
+    assert ledger.check() == []
+
+
+def test_a_redefinition_makes_windows_of_those_who_named_the_budget_alone(ledger: Ledger) -> None:
+    old = Budget("mine", 100, "day")
+    spend(ledger, attached_bound(old, "mine"), at=NOON, account="a")
+    spend(ledger, attached_bound(old, "elsewhere"), at=NOON, account="b")
+    spend(ledger, at=NOON, account="c")
+    each = Budget("mine", 100, "day", per="account")
+    spend(ledger, attached_bound(each, "mine", "d"), at=NOON, account="d")
+    mine = [window for window in ledger.windows(at_ns=NOON) if window.budget == "mine"]
+    assert {window.key: window.spent for window in mine} == {"a": USD, "d": USD}
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["", "control"])
+@pytest.mark.parametrize("attached", [True, False])
+def test_what_pruned_calls_spent_is_kept_between_the_zones_that_are_farthest_apart(
+    ledger: Ledger, attached: bool, guarded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """25 hours lie between two beginnings of one month."""
+    if not guarded:
+        monkeypatch.setattr(standing, "_ZONES", DAY)
+    east = Budget("mine", 1, "month", timezone="Pacific/Kiritimati")
+    west = Budget("mine", 1, "month", timezone="Pacific/Pago_Pago")
+
+    def stated(budget: Budget) -> Bound:
+        if attached:
+            return attached_bound(budget, "mine")
+        ledger.set_budget(budget, origin="code")
+        return standing_bound(budget)
+
+    spend(ledger, stated(east), at=NOON - 3 * DAY)
+    assert ledger.prune(TODAY) == 1
+    bound = stated(west)
+    answer = ledger.reserve(reservation(ledger, [bound]))
+    if isinstance(answer, Stale):
+        answer = ledger.reserve(reservation(ledger, [bound]))
+    assert isinstance(answer, Short if guarded else Grant)
+
+
+@pytest.mark.parametrize("attached", [True, False])
+def test_what_pruned_calls_spent_in_the_period_before_is_not_carried_over(
+    ledger: Ledger, clock: Clock, attached: bool
+) -> None:
+    """It is the first of a month where the new rules look, and the last of one where the old did; or the very
+    instant at which a day begins."""
+    for start, back, rules, other in (
+        (datetime(2026, 3, 1, 5, tzinfo=UTC), 9 * DAY, {"timezone": "Pacific/Pago_Pago"}, {}),
+        (datetime(2026, 3, 10, tzinfo=UTC), 5 * HOUR, {"period": "day"}, {"uncertain": "expected"}),
+    ):
+        name = f"{start:%d}"
+        clock.now = int(start.timestamp()) * 10**9
+        old = Budget(name, 1, **{"period": "month", **rules})
+        new = Budget(name, 1, old.period, **other)
+        if not attached:
+            ledger.set_budget(old, origin="code")
+        spend(ledger, attached_bound(old, name) if attached else standing_bound(old), at=clock.now - back)
+        assert ledger.prune(clock.now // DAY) == 1
+        if not attached:
+            ledger.set_budget(new, origin="code")
+        spend(ledger, attached_bound(new, name) if attached else standing_bound(new), at=clock.now)
+        assert [w.spent for w in ledger.windows(at_ns=clock.now) if w.budget == name] == [USD]
+        ledger.prune(clock.now // DAY + 1)
 
 
 def test_one_that_counts_other_calls_starts_from_those_that_are_left(ledger: Ledger) -> None:

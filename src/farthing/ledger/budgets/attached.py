@@ -1,8 +1,9 @@
 """Attached budgets: stored under their name when a call first names one.
 
 Whoever gives the name other rules redefines it, as a changed declaration does a standing one: its windows are
-closed, and those that follow start from the calls that were in them. A process does so once for each set of
-rules, so that two programs that give one name two meanings do not take turns: the rules stated last stand.
+closed, and those that follow start from the calls that were in them (see `standing.redefine`). A process does
+so once for each set of rules, so that two programs that give one name two meanings do not take turns: the
+rules stated last stand.
 """
 
 from __future__ import annotations
@@ -99,9 +100,10 @@ def _stands(conn: sqlite3.Connection, row: tuple[int, str], given: Budget) -> bo
 def inherit(  # noqa: PLR0917  one caller
     conn: sqlite3.Connection, number: int, rules: Budget, key: str, window: int, period: Window
 ) -> None:
-    """Give a window that follows a redefinition the calls of its period that named the budget before it."""
+    """Give a new window of a redefined budget the calls that named it: those of its run, or of its period,
+    which was over before."""
     if rules.period == "run":
         seed_key(conn, number, key, window)
         return
-    dims = Dims.read(conn, 0 if period.ends_ns is None else period.starts_ns, period.ends_ns)
+    dims = Dims.read(conn, period.starts_ns, period.ends_ns, of=number)
     seed(conn, rules, {key: window}, dims, of=number)

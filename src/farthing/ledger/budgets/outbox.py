@@ -166,7 +166,7 @@ def _alert(conn: sqlite3.Connection, number: int | None) -> Alert:
     row = sure(conn, _ALERT, (number,))
     _, budget, key, threshold, limit, spent, held, starts, ends, raised, ledger_id = row
     return Alert(
-        id=f"{ledger_id}-{number}",
+        id=f"{ledger_id}-{number}-{raised}",  # a copy that is used anew gives out its numbers once more
         budget=budget,
         key=key,
         threshold=threshold / _MILLION,

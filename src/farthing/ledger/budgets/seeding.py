@@ -21,14 +21,21 @@ __all__ = ["FOREVER", "Dims", "Pruned", "carry", "seed", "seed_key"]
 
 FOREVER: Final = 2**63 - 1
 
-_DISTINCT: Final = """SELECT d.account, d.context, d.provider, d.asked, d.tags,
+_COMBINATIONS: Final = """SELECT d.account, d.context, d.provider, d.asked, d.tags,
   account.name, provider.name, asked.name, tagset.json
-FROM (SELECT DISTINCT account, context, provider, asked, tags FROM call
-    WHERE seq >= ? AND seq < ?) AS d
+FROM (SELECT DISTINCT c.account, c.context, c.provider, c.asked, c.tags FROM call AS c
+    WHERE c.seq >= ?1 AND c.seq < ?2{of}) AS d
   JOIN name AS account ON account.id = d.account
   JOIN name AS asked ON asked.id = d.asked
   LEFT JOIN name AS provider ON provider.id = d.provider
   LEFT JOIN tagset ON tagset.id = d.tags"""
+
+_OF: Final = """ AND EXISTS (
+  SELECT 1 FROM line AS l JOIN budget_window AS o ON o.id = l.budget_window
+  WHERE l.call = c.seq AND o.budget = ?3)"""
+
+_DISTINCT: Final = _COMBINATIONS.format(of="")
+_DISTINCT_OF: Final = _COMBINATIONS.format(of=_OF)
 
 _TARGET: Final = """CREATE TEMP TABLE IF NOT EXISTS seed_target (
   account INTEGER, context INTEGER, provider INTEGER, asked INTEGER, tags INTEGER, budget_window INTEGER)"""
@@ -37,9 +44,9 @@ _LINES: Final = """INSERT INTO more_line (call, budget_window)
 SELECT c.seq, t.budget_window
 FROM call AS c JOIN temp.seed_target AS t ON t.account = c.account AND t.context = c.context
   AND t.provider IS c.provider AND t.asked = c.asked AND t.tags IS c.tags
-WHERE c.seq >= ?1 AND c.seq < ?2 AND (?3 IS NULL OR EXISTS (
-  SELECT 1 FROM line AS l JOIN budget_window AS o ON o.id = l.budget_window
-  WHERE l.call = c.seq AND o.budget = ?3))"""
+WHERE c.seq >= ?1 AND c.seq < ?2"""
+
+_LINES_OF: Final = f"{_LINES}{_OF}"
 
 _SUMS: Final = """SELECT
   sum(CASE WHEN c.state = 0 THEN 0 WHEN ? THEN coalesce(c.cost, c.counted) ELSE c.counted END),
@@ -71,9 +78,15 @@ class Dims:
     rows: tuple[tuple[tuple[int | None, ...], str, str, str | None, str, Mapping[str, str]], ...]
 
     @classmethod
-    def read(cls, conn: sqlite3.Connection, starts: int, ends: int | None) -> Dims:
-        """Of the calls that started in [starts, ends)."""
+    def read(cls, conn: sqlite3.Connection, starts: int, ends: int | None, *, of: int | None = None) -> Dims:
+        """Of the calls that started in [starts, ends); of an attached budget (by its row), of those that
+        named it."""
         first, after = bound(starts), FOREVER if ends is None else bound(ends)
+        found = (
+            conn.execute(_DISTINCT, (first, after))
+            if of is None
+            else conn.execute(_DISTINCT_OF, (first, after, of))
+        )
         rows = tuple(
             (
                 (account, context, provider, asked, tags),
@@ -85,7 +98,7 @@ class Dims:
             )
             for (
                 account, context, provider, asked, tags, account_name, provider_name, asked_name, tags_json
-            ) in conn.execute(_DISTINCT, (first, after))
+            ) in found
         )  # fmt: skip
         return cls(first, after, rows)
 
@@ -151,6 +164,9 @@ def seed(
                 "INSERT INTO temp.seed_target VALUES (?, ?, ?, ?, ?, ?)",
                 [(*combination, window) for combination in combinations],
             )
-    conn.execute(_LINES, (dims.first, dims.after, of))
+    if of is None:
+        conn.execute(_LINES, (dims.first, dims.after))
+    else:
+        conn.execute(_LINES_OF, (dims.first, dims.after, of))
     sums = conn.execute(_SUMS, (budget.charges_expected, dims.first, dims.after)).fetchall()
     conn.executemany(_PUT, sums)

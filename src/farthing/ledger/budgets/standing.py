@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from farthing.ledger.budgets.seeding import Dims, Pruned, carry, seed
 from farthing.ledger.budgets.windows import between, make
 from farthing.ledger.calls import sql
 from farthing.ledger.calls.codes import budget_from_json, budget_to_json, clean
-from farthing.ledger.calls.keys import key_at, started_ns
+from farthing.ledger.calls.keys import bound, started_ns
 from farthing.ledger.store import Origin, StandingBudget
 from farthing.ledger.writing.faults import sure
 from farthing.limits import Window, alert_amount, window_at
@@ -45,14 +46,18 @@ WHERE budget = ?3 AND (ends IS NULL OR ends > ?4)"""
 
 _SELECTING: Final = ("period", "anchor", "per", "account", "context", "provider", "model", "tags")
 
-_DAY: Final = 86_400 * 10**9
-
-_PRUNED: Final = """SELECT w.key, p.spent, p.cost, p.last FROM budget_window AS w
-JOIN pruned_window AS p ON p.budget_window = w.id WHERE w.budget = ? AND w.ends = ? AND w.starts >= ?"""
+_ZONES: Final = 2 * 86_400 * 10**9
+"""Nanoseconds, and more than the 26 hours by which the same date begins earlier in one time zone than in
+another."""
 
 _PRUNED_NOW: Final = """SELECT w.key, p.spent, p.cost, p.last FROM budget_window AS w
 JOIN pruned_window AS p ON p.budget_window = w.id
-WHERE w.budget = ?1 AND (w.ends IS NULL OR w.starts <= ?2 AND w.ends > ?2)"""
+WHERE w.budget = ?1 AND w.starts >= ?3 AND (w.ends IS NULL OR w.starts <= ?2 AND w.ends > ?2)"""
+
+_TAKE_AWAY: Final = """UPDATE call SET windows = NULL
+WHERE windows IN (SELECT id FROM budget_window WHERE budget = ? AND starts >= ?)"""
+
+_NEXT: Final = "SELECT seq FROM call WHERE seq >= ? ORDER BY seq LIMIT 1"
 
 
 @dataclass(slots=True)
@@ -86,7 +91,7 @@ def write(conn: sqlite3.Connection, budget: Budget, origin: Origin, now: int) ->
             (clean(budget.name), wanted, origin, declared, now),
         ).lastrowid
         assert made is not None  # noqa: S101  an INSERT has one
-        _open(conn, made, budget, now)
+        _open(conn, made, budget, now, {})
         return _changed(conn)
     number, rules, stored_origin, pinned, declared, removed = row
     if removed is not None:
@@ -141,38 +146,29 @@ def _apply(conn: sqlite3.Connection, number: int, budget: Budget, old: Budget | 
         first = alert_amount(budget.limit_nano, min(budget.alerts)) if budget.alerts else None
         conn.execute(_SET_LIMITS, (budget.limit_nano, first, number, now))
         return
+    pruned = _pruned(conn, number, old, budget, now)
     _close(conn, number, now)
     conn.execute("UPDATE budget SET since = ? WHERE id = ?", (now, number))
-    _open(conn, number, budget, now, old)
+    _open(conn, number, budget, now, pruned)
 
 
 def redefine(conn: sqlite3.Connection, number: int, budget: Budget, now: int) -> None:
-    """Give an attached budget (by its row) other rules. The windows that follow are made when calls ask, from
-    the calls of those before: also of one that begins only now, which is put where no call can be.
+    """Give an attached budget (by its row) other rules, and windows that start from the calls of those
+    before: also of one that begins only now, which is put where no call can be.
 
-    Those in which pruned calls have spent are made at once, where the rules count the same calls: later
-    nobody knows that. Those of a run are not: they are the same for any rules (see `seed_key`).
+    They are made at once, whether or not the call that asks for it is let through: what calls spent that are
+    pruned until another asks would be forgotten. Those of a run are made when calls ask: they take over what
+    was pruned, too (see `seed_key`).
     """
     old = budget_from_json(sure(conn, _RULES, (number,))[0])
-    pruned: dict[str, Pruned] = {}
-    if budget.period != "run" and _selected(old) == _selected(budget):
-        pruned = {key: Pruned(*sums) for key, *sums in conn.execute(_PRUNED_NOW, (number, now))}
+    pruned = _pruned(conn, number, old, budget, now)
     conn.execute(
         "UPDATE budget_window SET starts = id - ?1, ends = id - ?1 + 1 WHERE budget = ?2 AND starts >= ?3",
         (BEFORE_ALL, number, now),
     )
     _close(conn, number, now)
     conn.execute("UPDATE budget SET rules = ?, since = ? WHERE id = ?", (budget_to_json(budget), now, number))
-    if pruned:
-        period = window_at(budget, now)
-        windows = {
-            key: make(conn, number, budget, key, *between(conn, number, key, period, now), budget.limit_nano)
-            for key in pruned
-        }
-        dims = Dims.read(conn, 0 if period.ends_ns is None else period.starts_ns, period.ends_ns)
-        seed(conn, budget, windows, dims, of=number)
-        for key, sums in pruned.items():
-            carry(conn, windows[key], sums)
+    _open(conn, number, budget, now, pruned, of=number)
     _changed(conn)
 
 
@@ -192,15 +188,14 @@ def _changed(conn: sqlite3.Connection) -> bool:
 
 
 def _close(conn: sqlite3.Connection, number: int, now: int) -> None:
-    """End the windows that reach past now; those that would begin only then are taken away."""
+    """End the windows that reach past now; those that would begin only then are taken away, also from earlier
+    calls that were counted in them (see `counted_at`)."""
     later = conn.execute(
         "SELECT id FROM budget_window WHERE budget = ? AND starts >= ?", (number, now)
     ).fetchall()
+    if later:
+        conn.execute(_TAKE_AWAY, (number, now))
     for window in later:
-        conn.execute(
-            "UPDATE call SET windows = NULL WHERE seq >= ? AND windows = ?",
-            (key_at(now), *window),
-        )
         conn.execute("DELETE FROM set_line WHERE budget_window = ?", window)
         conn.execute("DELETE FROM more_line WHERE budget_window = ?", window)
         conn.execute("DELETE FROM pruned_window WHERE budget_window = ?", window)
@@ -211,30 +206,48 @@ def _close(conn: sqlite3.Connection, number: int, now: int) -> None:
     )
 
 
-def _open(conn: sqlite3.Connection, number: int, budget: Budget, now: int, old: Budget | None = None) -> None:
-    """Make the windows of now, one for each key that calls of the period have, with those calls in them.
+def _open(
+    conn: sqlite3.Connection,
+    number: int,
+    budget: Budget,
+    now: int,
+    pruned: Mapping[str, Pruned],
+    *,
+    of: int | None = None,
+) -> None:
+    """Make the windows of now, one for each key that calls of the period have, with those calls in them and
+    what has been `pruned` of it; of an attached budget (`of` its row) with the calls that named it.
 
-    The period counts from its own beginning, also where the window can only begin after the one that it
-    replaces: otherwise a changed time zone would forget what was spent. So it would with the calls that have
-    been pruned, where those of the `old` budget are the same.
+    So too for the later periods in which there are calls: some are recorded ahead, and a clock that went
+    ahead may have been set back. The period counts from its own beginning, also where the window can only
+    begin after the one that it replaces: otherwise a changed time zone would forget what was spent.
     """
     if budget.period == "run":
         return
-    period = window_at(budget, now)
-    dims = Dims.read(conn, 0 if period.ends_ns is None else period.starts_ns, period.ends_ns)
-    pruned: dict[str, Pruned] = {}
-    if old is not None and _selected(old) == _selected(budget):
-        pruned = _pruned(conn, number, period, now)
-    windows: dict[str, int] = {}
-    for key in dict.fromkeys((*dims.keys(budget), *pruned)):
-        starts, ends = between(conn, number, key, period, now)
-        if period.ends_ns is None:
-            starts = _earliest(conn, number, key, now)
-        windows[key] = make(conn, number, budget, key, starts, ends, budget.limit_nano)
-    if windows:
-        seed(conn, budget, windows, dims)
-    for key, sums in pruned.items():
-        carry(conn, windows[key], sums)
+    keys_of = of if budget.per else None  # the only key there is need not be looked for in each call
+    for at, period in _periods(conn, budget, now):
+        dims = Dims.read(conn, 0 if period.ends_ns is None else period.starts_ns, period.ends_ns, of=keys_of)
+        carried = pruned if at == now else {}
+        windows: dict[str, int] = {}
+        for key in dict.fromkeys((*dims.keys(budget), *carried)):
+            starts, ends = between(conn, number, key, period, at)
+            if period.ends_ns is None and of is None:
+                starts = _earliest(conn, number, key, now)
+            windows[key] = make(conn, number, budget, key, starts, ends, budget.limit_nano)
+        if windows:
+            seed(conn, budget, windows, dims, of=of)
+        for key, sums in carried.items():
+            carry(conn, windows[key], sums)
+
+
+def _periods(conn: sqlite3.Connection, budget: Budget, now: int) -> Iterator[tuple[int, Window]]:
+    """The period of now, and the later ones in which calls begin, each with an instant in it."""
+    at: int | None = now
+    while at is not None:
+        period = window_at(budget, at)
+        yield at, period
+        row = None if period.ends_ns is None else conn.execute(_NEXT, (bound(period.ends_ns),)).fetchone()
+        at = None if row is None else started_ns(row[0])
 
 
 def _selected(budget: Budget) -> tuple[Any, ...]:
@@ -243,10 +256,16 @@ def _selected(budget: Budget) -> tuple[Any, ...]:
     return tuple(fields[name] for name in _SELECTING)
 
 
-def _pruned(conn: sqlite3.Connection, number: int, period: Window, now: int) -> dict[str, Pruned]:
-    """By key, what pruned calls have spent, and cost, in the windows of this period that now have ended."""
-    since = -BEFORE_ALL if period.ends_ns is None else period.starts_ns - _DAY
-    return {key: Pruned(*sums) for key, *sums in conn.execute(_PRUNED, (number, now, since))}
+def _pruned(
+    conn: sqlite3.Connection, number: int, old: Budget | None, budget: Budget, now: int
+) -> dict[str, Pruned]:
+    """By key, what pruned calls have spent, and cost, in the windows of now, if new rules count the same
+    calls as the old ones: later nobody knows that. To be asked before they are closed."""
+    if old is None or budget.period == "run" or _selected(old) != _selected(budget):
+        return {}
+    period = window_at(budget, now)
+    since = -BEFORE_ALL if period.ends_ns is None else period.starts_ns - _ZONES
+    return {key: Pruned(*sums) for key, *sums in conn.execute(_PRUNED_NOW, (number, now, since))}
 
 
 def _earliest(conn: sqlite3.Connection, number: int, key: str, now: int) -> int:

@@ -126,10 +126,12 @@ def _stored_or_made(  # noqa: PLR0917  one caller
     period = window_at(rules, counted)
     starts, ends = between(conn, budget, key, period, counted)
     made = make(conn, budget, rules, key, starts, ends, bound.limit)
-    if bound.attached and since and (period.ends_ns is None or period.starts_ns <= since):
+    # Those of now and of later were made when the rules were stated (see `standing`). In a period that was
+    # over before, nothing has been counted yet.
+    over = period.ends_ns is not None and period.ends_ns <= since
+    if bound.attached and since and (over or rules.period == "run"):
         inherit(conn, budget, rules, key, made, period)
-    elif not bound.attached and period.ends_ns is not None and period.ends_ns <= since:
-        # A period that was over before the budget was stored: nothing in it has been counted yet.
+    elif not bound.attached and over:
         seed(conn, bound.budget, {key: made}, Dims.read(conn, starts, period.ends_ns))
     return Place(made, starts, FOREVER if ends is None else ends, rules.charges_expected)
 
