@@ -19,7 +19,7 @@ from urllib.error import HTTPError, URLError
 
 import pytest
 
-from farthing import Budget, Usage
+from farthing import Budget, FarthingError, Usage
 from farthing.alerts import SIGNATURE, Webhook, signature
 from farthing.records import Alert
 from farthing.testing import FakeProvider, Reply
@@ -72,6 +72,53 @@ def careless(patch: pytest.MonkeyPatch) -> None:
     """The control: urllib goes where proxies and redirects send it."""
     plain = urllib.request.build_opener
     patch.setattr(urllib.request, "build_opener", lambda *_: plain())
+
+
+# The address
+
+
+@pytest.mark.parametrize(
+    ("given", "path", "query"),
+    [
+        ("", "/", ""),
+        ("/a b", "/a%20b", ""),
+        ("/a%20b+c", "/a%20b+c", ""),
+        ("/\u00fc", "/%C3%BC", ""),
+        ("/x?q=\u00fc \u65e5&r=%2F", "/x", "q=%C3%BC%20%E6%97%A5&r=%2F"),
+        ('/a|b;c=$1,(d)[e]{f}?g="h"#i', "/a|b;c=$1,(d)[e]{f}", 'g="h"'),
+        ("/hook\n", "/hook", ""),
+        ("/hook \t", "/hook", ""),
+    ],
+)
+def test_what_an_address_names_is_asked_for_as_it_is_meant(
+    hook: FakeProvider, given: str, path: str, query: str
+) -> None:
+    post(hook.base_url.removesuffix("/v1") + given)
+    [request] = hook.requests
+    assert (request.method, request.path, request.query) == ("POST", path, query)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(f"https://hooks.example.com/T0{unsendable}xyz" for unsendable in "\t\n\r\0\x1f\x7f\ud800"),
+        "https://xyz\ud800@hooks.example.com/",
+        "https://hooks example.com/xyz",
+        "https://xyz\u00df.example.com/",
+        "https://xyz\u00fc..example.com/",
+    ],
+    ids=ascii,
+)
+def test_what_cannot_be_sent_or_means_two_things_is_refused_without_repeating_it(given: str) -> None:
+    with pytest.raises(FarthingError, match="alert_url is no URL") as caught:
+        Webhook(given)
+    assert "xyz" not in str(caught.value)
+
+
+def test_a_host_beyond_ascii_is_asked_for_by_its_name_in_ascii(proxy: FakeProvider) -> None:
+    with pytest.raises(URLError, match="403"):
+        post("https://B\u00fccher.example.com/")
+    assert [request.path for request in proxy.requests] == ["xn--bcher-kva.example.com:443"]
 
 
 # Redirects and proxies

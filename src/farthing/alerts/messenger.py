@@ -1,4 +1,5 @@
-"""Who brings alerts to where they are wanted: a thread of its own, where anybody wants them.
+"""Who brings alerts to where they are wanted: a thread for each way out that anybody wants, so that what is
+slow or hangs on one holds up nothing on the other.
 
 An alert that does not arrive is tried again, after one second, two, four, up to an hour, for three days; so
 is one that was raised while no process had anybody to tell. It may arrive twice, under the same id: if a
@@ -15,7 +16,7 @@ import time
 import weakref
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from farthing.alerts.webhook import Webhook
 from farthing.ledger.alerting import Channel, Due, Outbox
@@ -51,7 +52,7 @@ class Messenger:
     """Delivers the alerts of a ledger.
 
     Args:
-        on_alert: called with each `Alert`, in the messenger's thread; a coroutine function is run there.
+        on_alert: called with each `Alert`, in a thread for it; a coroutine function is run there.
         webhook: each is posted to it, signed with what `secret` gives.
     """
 
@@ -70,8 +71,7 @@ class Messenger:
         if webhook is not None:
             self._ways["post"] = lambda alert, at: webhook.post(alert, secret(), at // _SECOND)
         self._outbox: Outbox | None = None
-        self._bell: SimpleQueue[Word] = SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._running: dict[Channel, _Running] = {}
         self._starting = threading.Lock()
 
     def attach(self, outbox: Outbox) -> None:
@@ -84,19 +84,25 @@ class Messenger:
         if not self._ways or self._outbox is None:
             return
         with self._starting:
-            if self._thread is None:
-                thread = threading.Thread(
-                    target=_run, args=(weakref.ref(self), self._bell), name="farthing-alerts", daemon=True
-                )
-                self._thread = thread  # at once: what it delivers may close this
-                try:
-                    thread.start()
-                except RuntimeError as error:  # there can be no more threads: the next alert tries again
-                    self._thread = None
-                    pass_on(error)
-                    say_once(("alerts", "thread"), logging.ERROR, "alerts cannot be delivered: %s", error)
-            else:
-                self._bell.put("look")
+            for channel in self._ways:
+                running = self._running.get(channel)
+                if running is None:
+                    self._start(channel)
+                else:
+                    running.bell.put("look")
+
+    def _start(self, channel: Channel) -> None:
+        bell: SimpleQueue[Word] = SimpleQueue()
+        thread = threading.Thread(
+            target=_run, args=(weakref.ref(self), channel, bell), name="farthing-alerts", daemon=True
+        )
+        self._running[channel] = _Running(thread, bell)  # at once: what it delivers may close this
+        try:
+            thread.start()
+        except RuntimeError as error:  # there can be no more threads: the next alert tries again
+            self._running.pop(channel, None)
+            pass_on(error)
+            say_once(("alerts", "thread"), logging.ERROR, "alerts cannot be delivered: %s", error)
 
     def tell(self) -> None:
         """Log what this process has raised, and have it delivered."""
@@ -106,9 +112,10 @@ class Messenger:
         if raised:
             self.wake()
 
-    def deliver(self) -> int:
-        """Deliver what is due now, in this thread; returns how many have arrived."""
-        return sum(self._deliver(channel, way) for channel, way in self._ways.items())
+    def deliver(self, *channels: Channel) -> int:
+        """Deliver what is due now, in this thread, on these ways, by default on all; returns how many have
+        arrived."""
+        return sum(self._deliver(channel, self._ways[channel]) for channel in channels or self._ways)
 
     def _deliver(self, channel: Channel, way: Deliver) -> int:
         outbox = self._outbox
@@ -150,33 +157,36 @@ class Messenger:
         outbox.delivered(channel, due.number)
         return True
 
-    def pause(self) -> float:
+    def pause(self, channel: Channel) -> float:
         """Seconds after which to look again."""
-        now = self._clock.time_ns()
-        pauses = [_LOOK_SECONDS]
-        for channel in self._ways:
-            due = None if self._outbox is None else self._outbox.next_due(channel)
-            if due is not None:
-                pauses.append(max(due - now, _SECOND // 10) / _SECOND)
-        return min(pauses)
+        due = None if self._outbox is None else self._outbox.next_due(channel)
+        if due is None:
+            return _LOOK_SECONDS
+        return min(_LOOK_SECONDS, max(due - self._clock.time_ns(), _SECOND // 10) / _SECOND)
 
     def close(self) -> None:
         """Deliver once more what is due, and stop; it starts again with the next `attach`."""
         self.tell()
-        thread, self._thread = self._thread, None
-        bell, self._bell = self._bell, SimpleQueue()
-        if thread is not None:
-            bell.put("stop")
-            if thread.is_alive() and thread is not threading.current_thread():
-                thread.join(_LEAVE_SECONDS)
+        running, self._running = self._running, {}
+        for each in running.values():
+            each.bell.put("stop")
+        until = time.monotonic() + _LEAVE_SECONDS
+        for each in running.values():
+            if each.thread.is_alive() and each.thread is not threading.current_thread():
+                each.thread.join(max(until - time.monotonic(), 0))
         self._outbox = None
 
     def forked(self) -> None:
-        """In a child: the thread is the parent's."""
-        self._thread, self._bell, self._starting = None, SimpleQueue(), threading.Lock()
+        """In a child: the threads are the parent's."""
+        self._running, self._starting = {}, threading.Lock()
 
 
-def _run(messenger: weakref.ref[Messenger], bell: SimpleQueue[Word]) -> None:
+class _Running(NamedTuple):
+    thread: threading.Thread
+    bell: SimpleQueue[Word]
+
+
+def _run(messenger: weakref.ref[Messenger], channel: Channel, bell: SimpleQueue[Word]) -> None:
     word: Word = "look"
     while True:
         alive = messenger()
@@ -184,8 +194,8 @@ def _run(messenger: weakref.ref[Messenger], bell: SimpleQueue[Word]) -> None:
             return
         pause = _LOOK_SECONDS
         try:
-            alive.deliver()
-            pause = alive.pause()
+            alive.deliver(channel)
+            pause = alive.pause(channel)
         except Exception as error:  # noqa: BLE001  a ledger that cannot be used now may be usable later
             say_once(("alerts", type(error).__name__), logging.ERROR, "alerts cannot be delivered: %s", error)
         del alive
