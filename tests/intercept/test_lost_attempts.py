@@ -82,6 +82,7 @@ def test_a_read_timeout_is_not_tried_again_without_the_money(kit):
     client = kit.client(budget="$0.03/day", options={"max_retries": 2, "timeout": SOON})
     with pytest.raises(openai.APITimeoutError):
         _ask(kit, client)
+    kit.provider.wait_for(1)
     kit.provider.release()
     assert len(kit.provider.requests) == 1
     assert kit.row().outcome == "unknown"

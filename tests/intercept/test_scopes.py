@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
+import contextlib
+import functools
+import inspect
 import threading
 from decimal import Decimal
 
@@ -11,7 +13,9 @@ import pytest
 from openai import AsyncOpenAI
 
 from farthing import Budget, FarthingError, InsufficientCredits
+from farthing.intercept import carried
 from intercept.kit import ASK, rows_of
+from intercept.steps import play, returning, settled, step
 
 COST = Decimal("0.00322")
 
@@ -111,6 +115,83 @@ def test_a_bound_function_carries_the_scope_into_a_thread(kit_sync):
     assert run.calls == 1
 
 
+def _binding(kit, what):
+    """The accounts of a call by a function of this kind, bound in a scope and called after it."""
+    create = functools.partial(kit.client().chat.completions.create, **ASK)
+
+    def pages():
+        yield create()
+
+    async def apages():
+        yield await create()
+
+    async def ask():
+        return await create()
+
+    fn = {
+        "function": create,
+        "generator function": kit.pick(pages, apages),
+        "coroutine function": ask,
+        "function that returns a coroutine": returning(ask),
+    }[what]
+    with kit.meter.scope(account="acme", budget="$0.022") as run:
+        bound = run.bind(fn)
+
+    async def scenario():
+        for _ in range(2):
+            made = bound()
+            await (step(made) if what == "generator function" else settled(made))
+            await settled(create())
+
+    with contextlib.suppress(InsufficientCredits):
+        play(kit, scenario())
+    return [row.account for row in kit.rows()]
+
+
+@pytest.mark.parametrize("what", ["function", "generator function"])
+def test_what_is_bound_is_in_the_scope_and_under_its_budget(kit, what):
+    assert _binding(kit, what) == ["acme", "default"]
+
+
+@pytest.mark.parametrize("kit", ["async"], indirect=True)
+@pytest.mark.parametrize("what", ["coroutine function", "function that returns a coroutine"])
+def test_a_coroutine_that_is_bound_is_in_the_scope_and_under_its_budget(kit, what):
+    assert _binding(kit, what) == ["acme", "default"]
+
+
+def test_the_control_a_generator_that_is_bound_as_a_function_is_not_in_the_scope(kit, monkeypatch):
+    monkeypatch.setattr(carried, "runner", lambda fn: carried.function)
+    assert _binding(kit, "generator function") == ["default"] * 4
+
+
+def test_a_bound_function_keeps_its_kind_and_signature(kit):
+    def pages(text, *, more=1):
+        """Its words."""
+        yield text
+
+    async def apages(text, *, more=1):
+        """Its words."""
+        yield text
+
+    def ask(text, *, more=1):
+        """Its words."""
+
+    async def aask(text, *, more=1):
+        """Its words."""
+
+    with kit.meter.scope() as run:
+        for fn in (kit.pick(pages, apages), kit.pick(ask, aask)):
+            bound = run.bind(fn)
+            assert inspect.signature(bound) == inspect.signature(fn)
+            assert (bound.__name__, bound.__doc__) == (fn.__name__, fn.__doc__)
+            for kind in (
+                inspect.isgeneratorfunction,
+                inspect.isasyncgenfunction,
+                inspect.iscoroutinefunction,
+            ):
+                assert kind(bound) == kind(fn)
+
+
 @pytest.mark.one_colour("tasks call asynchronous clients")
 def test_tasks_are_in_the_scope_in_which_they_were_made(provider, meter):
     async def main():
@@ -127,14 +208,6 @@ def test_tasks_are_in_the_scope_in_which_they_were_made(provider, meter):
     asyncio.run(main())
     accounts = sorted(row.account for row in rows_of(meter))
     assert accounts == ["a"] * 3 + ["b"] * 3 + ["c"] * 3
-
-
-def test_a_scope_that_is_closed_in_another_context_says_nothing(kit):
-    scope = kit.meter.scope(account="acme")
-    contextvars.copy_context().run(scope.__enter__)
-    scope.__exit__(None, None, None)
-    _ask(kit, kit.client())
-    assert kit.row().account == "default"
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,12 @@ def meter(ledger_path):
 @contextlib.contextmanager
 def locked(meter):
     """As another program locks it."""
-    with meter.ledger_path.with_name(meter.ledger_path.name + ".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    meter.engine.ledger.wait_longer(30)  # however slow the machine is
+    try:
+        with meter.ledger_path.with_name(meter.ledger_path.name + ".lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+    finally:
+        meter.engine.ledger.wait_longer(30)  # however slow the machine is
 
 
 def returns(kit, value):

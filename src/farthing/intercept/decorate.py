@@ -6,8 +6,10 @@ import functools
 import inspect
 import logging
 from collections.abc import AsyncGenerator, Callable, Generator
+from contextvars import Token
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from types import CoroutineType
 from typing import Any
 
 import wrapt
@@ -29,9 +31,10 @@ from farthing.engine import (
 )
 from farthing.errors import FarthingError
 from farthing.guard import Again
+from farthing.intercept import carried
 from farthing.intercept.scopes import Scope
 from farthing.log import say_once
-from farthing.settings import BudgetLike, Frame, Who, current, put_back
+from farthing.settings import BudgetLike, Frame, Who, current, put_back, within
 from farthing.struck import was_struck
 from farthing.usage import Reading
 
@@ -119,8 +122,20 @@ class _Around:
             self._fail(entry, error)
             raise
         finally:
-            _reset(token)
+            _reset(entry, token)
+        if isinstance(result, CoroutineType):  # its calls are still to be made
+            return carried.awaits(result, self._awaited(entry, result), functools.partial(_drop, entry))
         self._book(entry, result)
+        return result
+
+    async def _awaited(self, entry: _Entry, made: CoroutineType[Any, Any, Any]) -> Any:
+        driven = Driven()
+        try:
+            result = await carried.coroutine(entry.frame, lambda: made)
+        except BaseException as error:
+            await self._afail(entry, error, driven)
+            raise
+        await self._abook(entry, result)
         return result
 
     async def coroutine(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
@@ -136,19 +151,18 @@ class _Around:
             await self._afail(entry, error, driven)
             raise
         finally:
-            _reset(token)
+            _reset(entry, token)
         await self._abook(entry, result)
         return result
 
     def generator(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Generator[Any, Any, Any]:
         entry = self._enter()
-        inner = wrapped(*args, **kwargs)
         if entry is None:
-            return (yield from inner)
+            return (yield from wrapped(*args, **kwargs))
         self._hold(entry, args, kwargs)
+        inner = carried.generator(entry.frame, wrapped, *args, **kwargs)
         step, value, last = inner.send, None, None
         while True:
-            token = current.set(entry.frame)
             try:
                 item = step(value)
             except StopIteration as stop:
@@ -157,13 +171,14 @@ class _Around:
             except BaseException as error:
                 self._fail(entry, error)
                 raise
-            finally:
-                _reset(token)
             last = item
             try:
                 value, step = (yield item), inner.send
             except GeneratorExit as left:
-                self._leave(entry, inner, left, last)
+                try:
+                    inner.close()
+                finally:
+                    soon(entry.engine, self._abandoned(entry, left, last))
                 raise
             except BaseException as error:
                 value, step = error, inner.throw
@@ -172,12 +187,14 @@ class _Around:
         self, wrapped: Any, _instance: Any, args: Any, kwargs: Any
     ) -> AsyncGenerator[Any, Any]:
         entry = self._enter()
-        inner = wrapped(*args, **kwargs)
-        if entry is not None:
+        if entry is None:
+            inner = wrapped(*args, **kwargs)
+        else:
             await self._ahold(entry, args, kwargs)
+            inner = carried.async_generator(entry.frame, wrapped, *args, **kwargs)
         step, value, last = inner.asend, None, None
         while True:
-            token, driven = None if entry is None else current.set(entry.frame), Driven()
+            driven = Driven()
             try:
                 item = await step(value)
             except StopAsyncIteration:
@@ -188,17 +205,13 @@ class _Around:
                 if entry is not None:
                     await self._afail(entry, error, driven)
                 raise
-            finally:
-                _reset(token)
             last = item
             try:
                 value, step = (yield item), inner.asend
             except GeneratorExit as left:
-                token = None if entry is None else current.set(entry.frame)
                 try:
                     await inner.aclose()
                 finally:
-                    _reset(token)
                     if entry is not None:
                         later(entry.engine, self._abandoned(entry, left, last))
                 raise
@@ -266,14 +279,6 @@ class _Around:
         if held is not None:
             held.sent()  # what the function did before it failed, nobody saw
             held.fail(error)
-
-    def _leave(self, entry: _Entry, inner: Any, left: BaseException, last: Any) -> None:
-        token = current.set(entry.frame)
-        try:
-            inner.close()
-        finally:
-            _reset(token)
-            soon(entry.engine, self._abandoned(entry, left, last))
 
     def _abandoned(self, entry: _Entry, left: BaseException, last: Any) -> Callable[[], None]:
         """What is to be done for one that is closed, perhaps by a collection."""
@@ -370,6 +375,14 @@ def _sends_nothing(_: object) -> Any:
     raise FarthingError("a check sends nothing")
 
 
-def _reset(token: Any) -> None:
-    if token is not None:
+def _drop(entry: _Entry) -> None:
+    """A coroutine that was never started has done nothing. Perhaps told by a collection."""
+    held, entry.hold = entry.hold, None
+    if held is not None:
+        later(entry.engine, held.release)
+
+
+def _reset(entry: _Entry, token: Token[Frame | None]) -> None:
+    """An outer scope that was left inside has put back what was around it, and that stays."""
+    if within(entry.frame):
         put_back(current, token)

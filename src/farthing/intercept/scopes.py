@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from contextvars import Token
 from decimal import Decimal
@@ -10,11 +11,13 @@ from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
 from farthing import money
-from farthing.engine import Engine, receipt_of_row
+from farthing.engine import Engine, closes, receipt_of_row
 from farthing.errors import FarthingError
+from farthing.intercept import carried
 from farthing.ledger.store import Bound, Totals
+from farthing.log import say_once
 from farthing.records import Receipt, Usage
-from farthing.settings import BudgetLike, Frame, Who, attach, current, put_back
+from farthing.settings import BudgetLike, Frame, Who, attach, current, put_back, within
 
 __all__ = ["Scope"]
 
@@ -74,8 +77,20 @@ class Scope:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         token, self._token = self._token, None
-        if token is not None:
-            put_back(current, token)
+        if token is None:
+            return
+        frame = self._entered()
+        if within(frame):
+            if not put_back(current, token):
+                current.set(frame.parent)  # it was carried here, and is left here
+        elif not _is_of_here(token) and not closes(error):
+            say_once(
+                ("scope left elsewhere",),
+                logging.WARNING,
+                "a scope was left in another context than it was entered in: calls in between may not have "
+                "been in it, nor under its budget; a FastAPI dependency keeps it as an `async def`, and a "
+                "generator whose steps run in different threads with track_usage",
+            )
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -86,18 +101,9 @@ class Scope:
         self.__exit__(kind, error, trace)
 
     def bind(self, fn: Callable[P, R]) -> Callable[P, R]:
-        """`fn`, to be called in another thread, with its calls booked in this scope."""
-        frame = self._entered()
-
-        @functools.wraps(fn)
-        def bound(*args: P.args, **kwargs: P.kwargs) -> R:
-            token = current.set(frame)
-            try:
-                return fn(*args, **kwargs)
-            finally:
-                put_back(current, token)
-
-        return bound
+        """`fn`, to be called in another thread, with its calls booked in this scope. Functions, coroutine
+        functions, generator functions and asynchronous ones keep their kind."""
+        return functools.update_wrapper(functools.partial(carried.runner(fn), self._entered(), fn), fn)
 
     @property
     def run(self) -> str | None:
@@ -158,6 +164,15 @@ class Scope:
         if self._frame is None:
             raise FarthingError("this scope has not been entered: use it in a with block")
         return self._frame
+
+
+def _is_of_here(token: Token[Frame | None]) -> bool:
+    """Whether it was given in this context. What is in force stays."""
+    here = current.get()
+    known = put_back(current, token)
+    if known:
+        current.set(here)
+    return known
 
 
 def _short(call_id: str) -> str:
