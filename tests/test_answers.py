@@ -181,6 +181,23 @@ def test_a_count_that_makes_no_sense_is_refused(meter, n):
         meter.reports.records(limit=n)
 
 
+@pytest.mark.parametrize("question", ["summary", "spend", "top", "records"])
+def test_a_context_or_operation_that_there_is_not_is_no_bill_of_nothing(meter, question):
+    book(meter, "0.25", operation="chat")
+    ask = getattr(meter.reports, question)
+    for wrong in ("custmer", "Customer", ""):
+        with pytest.raises(InvalidUsage, match="context must be one of customer, system; got"):
+            ask(context=wrong)
+        with pytest.raises(InvalidUsage, match="context must be one of customer, system; got"):
+            asyncio.run(getattr(meter.reports, f"a{question}")(context=wrong))
+    assert ask(context="customer")
+    if question != "records":
+        with pytest.raises(InvalidUsage, match="operation must be one of chat, "):
+            ask(operation="chatt")
+        assert ask(operation="chat")
+        assert ask(provider="nobody", model="nothing", account="stranger") is not None
+
+
 def test_a_summary_of_one_context_still_shows_both(meter):
     book(meter, "0.25", context="customer")
     book(meter, 1, context="system", model="gpt-4o-mini")

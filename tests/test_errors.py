@@ -33,6 +33,13 @@ def test_every_error_is_in_the_tree_drawn_in_its_room_and_can_be_pickled(name):
     assert (type(copy), str(copy)) == (cls, "a sentence")
 
 
+def test_a_value_is_named_also_where_it_cannot_be_shown():
+    assert errors.shown("x") == "'x'"
+    assert errors.shown(10**4000) == repr(10**4000)
+    assert errors.shown(10**5000) == "a value of type int that cannot be shown"
+    assert errors.shown([10**5000]) == "a value of type list that cannot be shown"
+
+
 def test_wrong_values_are_value_errors_too():
     assert issubclass(errors.InvalidBudget, ValueError)
     assert issubclass(errors.InvalidUsage, ValueError)

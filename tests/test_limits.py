@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from farthing.limits import Window, key_of, matches, resets_at, resets_at_ns, retry_after, window_at
 from farthing.records import Budget
+from farthing.records.text import clean
 
 HOUR = 3600 * 10**9
 DAY = 24 * HOUR
@@ -337,6 +338,15 @@ def test_a_window_says_when_it_resets():
 )
 def test_a_budget_binds_what_it_names(fields, bound):
     assert matches(Budget("b", 1, **fields), **CALL) is bound
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\ud800b"], ids=["nul", "lone surrogate"])
+@pytest.mark.parametrize("name", ["provider", "model"])
+def test_a_text_that_no_store_can_hold_is_matched_as_it_will_stand_in_it(name, text):
+    budget = Budget("b", 1, **{name: text})
+    for stated in (text, clean(text)):
+        assert matches(budget, **{**CALL, name: stated})
+    assert not matches(budget, **{**CALL, name: "ab"})
 
 
 @pytest.mark.parametrize("fields", [{"model": "*"}, {"provider": "openai"}])

@@ -9,6 +9,7 @@ import pytest
 
 from farthing import Budget, Cost, Estimate, Receipt, Usage
 from farthing.errors import InvalidBudget, InvalidUsage
+from farthing.records.text import clean
 
 EVERY = [
     Usage(input_tokens=1200, cached_tokens=1024, output_tokens=150, seconds=Decimal("1.5")),
@@ -98,6 +99,8 @@ def test_a_budget_that_is_not_understood_says_what_is(text):
         {"per": "user"},
         {"mode": "firm"},
         {"timezone": "Mars/Olympus"},
+        {"timezone": (1, 2)},
+        {"timezone": b"UTC"},
         {"anchor": 32},
         {"anchor": 5, "period": "day"},
         {"anchor": datetime(2026, 1, 1), "period": timedelta(days=1)},  # noqa: DTZ001  naive on purpose
@@ -108,6 +111,7 @@ def test_a_budget_that_is_not_understood_says_what_is(text):
         {"wait": float("inf")},
         {"wait": 10**400},
         {"uncertain": "maybe"},
+        {"name": "\ud800" * 100},
     ],
     ids=str,
 )
@@ -120,3 +124,36 @@ def test_a_budget_charges_uncertain_calls_by_its_mode_unless_told():
     assert not Budget("b", 1).charges_expected
     assert Budget("b", 1, mode="soft").charges_expected
     assert Budget("b", 1, uncertain="expected").charges_expected
+
+
+@pytest.mark.parametrize("field", [f.name for f in fields(Budget)])
+def test_a_number_too_long_to_be_written_out_is_refused_as_any_other(field):
+    with pytest.raises(InvalidBudget, match="a value of type int that cannot be shown"):
+        Budget(**{"name": "b", "limit": 1, field: 10**5000})
+
+
+@pytest.mark.parametrize("field", [f.name for f in fields(Usage)])
+def test_a_count_too_long_to_be_written_out_is_refused_as_any_other(field):
+    with pytest.raises(InvalidUsage, match="a value of type int that cannot be shown"):
+        Usage(**{field: 10**5000})
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\ud800b", "\udcff"], ids=ascii)
+def test_the_texts_of_a_budget_are_what_a_ledger_holds(text):
+    budget = Budget(
+        "b", 1, per=f"tag:{text}", account=text, provider=text, model=text, tags={text: text}, fallback=text
+    )
+    assert budget.tags == {clean(text): clean(text)}
+    assert budget.per == f"tag:{clean(text)}"
+    texts = (budget.account, budget.provider, budget.model, budget.fallback)
+    assert texts == (clean(text),) * 4
+    assert clean(text).encode()
+    assert Budget(**budget.to_dict()) == budget
+    for sound in ("acme", "\u00e9\U0001f4b8\ufffd", "\u202e", "tab\t"):
+        assert Budget("b", 1, account=sound).account == sound
+
+
+def test_the_name_of_a_budget_is_what_a_ledger_holds():
+    assert Budget("a\ud800b", 1).name == clean("a\ud800b")
+    with pytest.raises(InvalidBudget, match="name must be"):
+        Budget("a\0b", 1)

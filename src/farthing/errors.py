@@ -52,6 +52,15 @@ _LONGEST: Final = 1_000
 """Characters that are kept of a message: what it names was given by somebody, and may be a whole file."""
 
 
+def shown(value: object) -> str:
+    """A value as messages name it: its `repr`, also where that fails, as of an integer of more digits than
+    Python writes out (https://docs.python.org/3/library/stdtypes.html#int-max-str-digits)."""
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001  the object is the caller's
+        return f"a value of type {type(value).__name__} that cannot be shown"
+
+
 class FarthingError(Exception):
     """Base of all errors that farthing raises."""
 
@@ -81,8 +90,11 @@ class InsufficientCredits(Refused):
         required: what the call would have had to set aside.
         account, model: of the refused call.
         resets_at: when the window ends (aware, UTC); None where nothing resets.
-        retry_after: seconds until a retry may succeed; None where waiting does not help.
-        transient: True if the money is only held by calls that are still running.
+        retry_after: seconds until the money may be there: the time that a call takes if `transient`, else the
+            time to `resets_at`; None where nothing resets. It does not help a call that needs more than the
+            whole limit: then `required > limit`.
+        transient: True if the money is only held by calls that have not ended. They are running, or their
+            process was killed and its lease (ten minutes) has not run out: nobody can tell before.
     """
 
     _FIELDS = (
@@ -135,7 +147,10 @@ class InsufficientCredits(Refused):
         self.shared = shared
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything that is known, with money as `Decimal` and instants as ISO-8601 text."""
+        """Everything that is known, with money as `Decimal` and instants as ISO-8601 text.
+
+        `json.dumps(..., default=str)` writes it with the exact digits of each amount.
+        """
         return {
             "error": "insufficient_credits",
             "message": str(self),
@@ -154,7 +169,8 @@ class InsufficientCredits(Refused):
         }
 
     def public_dict(self) -> dict[str, Any]:
-        """What may be shown to the account itself: no amounts of a budget that it shares with others."""
+        """What may be shown to the account itself: no amounts of a budget that it shares with others; in the
+        same types as `to_dict`."""
         public = self.to_dict()
         if self.shared:
             public["message"] = "The budget for this request is used up."

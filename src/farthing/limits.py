@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Final
 
 from farthing.records import Budget
+from farthing.records.text import clean
 
 __all__ = [
     "Window",
@@ -89,9 +90,11 @@ def matches(
         return False
     if budget.context is not None and budget.context != context:
         return False
-    if budget.provider is not None and budget.provider.lower() != (provider or "").lower():
+    if budget.provider is not None and budget.provider.lower() != (clean(provider) or "").lower():
         return False
-    if budget.model is not None and (model is None or not fnmatchcase(model.lower(), budget.model.lower())):
+    if budget.model is not None and (
+        model is None or not fnmatchcase(clean(model).lower(), budget.model.lower())
+    ):
         return False
     if budget.tags:
         return all(tags.get(name) == value for name, value in budget.tags.items())

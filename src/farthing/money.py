@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from fractions import Fraction
 
-from farthing.errors import FarthingError, InvalidBudget, InvalidUsage
+from farthing.errors import FarthingError, InvalidBudget, InvalidUsage, shown
 
 __all__ = [
     "MAX_CALL",
@@ -93,11 +93,11 @@ def parse_usd(value: object, *, what: str = "an amount", error: type[FarthingErr
         except InvalidOperation:
             amount = None
     if amount is None or not amount.is_finite():
-        raise error(f"{what} must be a number of USD, such as 5 or '0.50'; got {value!r}")
+        raise error(f"{what} must be a number of USD, such as 5 or '0.50'; got {shown(value)}")
     if amount < 0:
-        raise error(f"{what} must not be negative; got {value!r}")
+        raise error(f"{what} must not be negative; got {shown(value)}")
     if amount.adjusted() > 12 or amount.scaleb(9, _EXACT) > MAX_NANO:
-        raise error(f"{what} must be below a billion USD; got {value!r}")
+        raise error(f"{what} must be below a billion USD; got {shown(value)}")
     return int(amount.scaleb(9, _EXACT).quantize(Decimal(1), ROUND_HALF_EVEN, _EXACT))
 
 
@@ -109,7 +109,7 @@ def parse_cost(value: object, *, what: str = "cost") -> int:
     """
     nano = parse_usd(value, what=what, error=InvalidUsage)
     if nano > MAX_CALL:
-        raise InvalidUsage(f"{what} of one call must be at most {MAX_CALL // NANO:,} USD; got {value!r}")
+        raise InvalidUsage(f"{what} of one call must be at most {MAX_CALL // NANO:,} USD; got {shown(value)}")
     return nano
 
 

@@ -6,16 +6,16 @@ All of it is captured when the call is made.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Protocol, TypeVar
 
-from farthing.errors import FarthingError, InvalidBudget
+from farthing.errors import FarthingError, InvalidBudget, shown
 from farthing.ledger.store import Bound
 from farthing.records import Budget
+from farthing.records.text import clean
 
 __all__ = [
     "BudgetLike",
@@ -29,6 +29,7 @@ __all__ = [
     "current",
     "put_back",
     "resolve",
+    "within",
 ]
 
 BudgetLike = Budget | str | int | float | Decimal
@@ -106,11 +107,22 @@ class Frame:
 current: ContextVar[Frame | None] = ContextVar("farthing_scope", default=None)
 
 
-def put_back(variable: ContextVar[T], token: Token[T]) -> None:
+def put_back(variable: ContextVar[T], token: Token[T]) -> bool:
     """Undo the `set` that gave this token. A coroutine or a generator that is closed by a garbage collection
-    ends in another context, which never knew the value: nothing is to be undone there."""
-    with contextlib.suppress(ValueError):
+    ends in another context, which never knew the value: nothing is to be undone there, and False returned."""
+    try:
         variable.reset(token)
+    except ValueError:
+        return False
+    return True
+
+
+def within(frame: Frame) -> bool:
+    """Whether what runs here runs in this frame, or in one inside of it."""
+    here = current.get()
+    while here is not None and here is not frame:
+        here = here.parent
+    return here is frame
 
 
 def resolve(client: Who, meter: Who, *, pinned: bool = False) -> Who:
@@ -136,7 +148,9 @@ def attach(given: BudgetLike | None, *, surface: str, account: str, run: str) ->
         key = run if given.period == "run" else ""
         return (Bound(given.name, given, key, given.limit_nano, True),)  # noqa: FBT003  a record's field
     if isinstance(given, bool) or not isinstance(given, (str, int, float, Decimal)):
-        raise InvalidBudget(f"a budget must be a text such as '$5/day', an amount or a Budget; got {given!r}")
+        raise InvalidBudget(
+            f"a budget must be a text such as '$5/day', an amount or a Budget; got {shown(given)}"
+        )
     budget = Budget.parse(given)
     identity = f"{_part(surface)}|{_part(account)}|{budget.period}"
     budget = Budget(identity[:200], budget.limit, budget.period)
@@ -149,15 +163,17 @@ def _part(text: str) -> str:
     return text.replace("%", "%25").replace("|", "%7C")
 
 
-def checked_text(value: object, what: str) -> str | None:
-    """The text or None.
+def checked_text(value: object, what: str, *, empty: bool = False) -> str | None:
+    """The text, as the ledger holds it, or None. An empty one is allowed where that is said.
 
     Raises:
         FarthingError: for anything else.
     """
-    if value is None or (isinstance(value, str) and value):
-        return value
-    raise FarthingError(f"{what} must be a text; got {value!r}")
+    if value is None:
+        return None
+    if isinstance(value, str) and (value or empty):
+        return clean(value)
+    raise FarthingError(f"{what} must be a text; got {shown(value)}")
 
 
 def checked_context(value: object) -> str | None:
@@ -168,11 +184,11 @@ def checked_context(value: object) -> str | None:
     """
     if value is None or value in ("customer", "system"):
         return value if value is None else str(value)
-    raise FarthingError(f"context must be 'customer' or 'system'; got {value!r}")
+    raise FarthingError(f"context must be 'customer' or 'system'; got {shown(value)}")
 
 
 def checked_tags(tags: object) -> dict[str, str] | None:
-    """A copy of the tags.
+    """A copy of the tags, as the ledger holds them.
 
     Raises:
         FarthingError: if they are not text to text.
@@ -182,5 +198,5 @@ def checked_tags(tags: object) -> dict[str, str] | None:
     if not isinstance(tags, Mapping) or not all(
         isinstance(k, str) and isinstance(v, str) for k, v in tags.items()
     ):
-        raise FarthingError(f"tags must map text to text; got {tags!r}")
-    return dict(tags)
+        raise FarthingError(f"tags must map text to text; got {shown(tags)}")
+    return {clean(k): clean(v) for k, v in tags.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -172,6 +173,16 @@ def test_no_budgets_is_an_empty_list_and_a_word_on_how_to_make_one(ledger):
         "`farthing budget set NAME '$5/day'` makes one"
         in at_terminal("budget", "list", "--ledger", ledger).out
     )
+
+
+def test_a_budget_is_named_as_it_was_set_also_by_bytes_that_are_no_text(ledger_path):
+    name = os.fsdecode(b"n\xff")
+    [row] = farthing("budget", "set", name, "5/day", "--ledger", ledger_path).json
+    assert row["name"] == Budget(name, 5).name
+    ended = farthing("budget", "release", name, "--ledger", ledger_path)
+    assert "nothing to release" in told(ended)
+    assert farthing("budget", "remove", name, "--ledger", ledger_path).json == {"removed": row["name"]}
+    assert within("budget", "list", "--ledger", ledger_path).json == []
 
 
 def test_a_budget_is_removed_once(ledger_path):

@@ -56,6 +56,29 @@ def test_a_secret_in_a_setting_is_in_no_form_of_the_answer(tmp_path):
         assert "tok-en" not in ended.out + ended.err
 
 
+@pytest.mark.parametrize(
+    "command", [["doctor"], ["report"], ["prices", "show", "gpt-4o"], ["backup", "copy.db"]]
+)
+def test_links_that_lead_round_in_a_circle_are_a_fault_and_not_a_ledger_to_come(tmp_path, command):
+    loop = tmp_path / "loop.db"
+    loop.symlink_to(loop)
+    ended = farthing(*command, "--ledger", loop, cwd=tmp_path)
+    assert ended.status == 1
+    assert "no path of a ledger" in told(ended)
+
+
+def test_a_file_where_a_folder_should_be_is_a_fault_and_not_a_ledger_to_come(tmp_path):
+    (tmp_path / "file").write_text("")
+    ended = farthing("doctor", "--ledger", tmp_path / "file" / "ledger.db")
+    assert ended.status == 1
+    assert "There is no ledger at" in told(ended)
+
+
+def test_a_link_to_a_ledger_to_come_is_no_fault(tmp_path):
+    (tmp_path / "link.db").symlink_to(tmp_path / "ledger.db")
+    assert farthing("doctor", "--ledger", tmp_path / "link.db").status == 0
+
+
 def test_versions_and_the_facts_of_a_ledger_are_told(ledger):
     found = farthing("doctor", "--ledger", ledger).json
     assert {"farthing", "Python", "SQLite", "openai", "genai-prices"} <= set(found["versions"])

@@ -6,7 +6,7 @@ import pytest
 from openai import OpenAI
 
 from farthing import Budget, FarthingError, InvalidBudget, Meter
-from farthing.testing import FakeClock
+from farthing.testing import FakeClock, FakeProvider
 
 HI = [{"role": "user", "content": "hi"}]
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
@@ -177,3 +177,13 @@ def test_wrong_questions_are_told_in_a_sentence(meter):
         meter.set_budget(Budget("x", 1, "run"))
     with pytest.raises(FarthingError, match=r"give a farthing\.Budget"):
         meter.set_budget("x")
+
+
+def test_a_receipt_that_this_meter_does_not_have_is_not_said_to_be_of_no_meter(meter):
+    with FakeProvider() as provider, OpenAI(base_url=provider.base_url, api_key="test") as client:
+        answer = meter.wrap(client).chat.completions.create(model="gpt-4o", messages=HI, max_tokens=10)
+        with Meter(":memory:") as another, pytest.raises(LookupError, match="this meter has no receipt"):
+            another.receipt(answer)
+        with pytest.raises(LookupError, match="or a copy of one"):
+            meter.receipt(answer.model_copy())
+        assert meter.receipt(answer).model == "gpt-4o"

@@ -22,10 +22,10 @@ from farthing.answers.values import (
     used,
 )
 from farthing.engine import Engine, receipt_of_row
-from farthing.errors import InvalidUsage, UnknownCall
+from farthing.errors import InvalidUsage, UnknownCall, shown
 from farthing.ledger.amending import Correction
 from farthing.ledger.store import Ledger, StandingBudget, Totals, WindowRow
-from farthing.records import CONTEXTS, Receipt
+from farthing.records import CONTEXTS, OPERATIONS, Receipt
 
 __all__ = ["Answers"]
 
@@ -34,6 +34,7 @@ R = TypeVar("R")
 
 _GROUPS: Final = ("day", "week", "month", "account", "context", "provider", "model", "operation")
 _OF_DAYS: Final = frozenset({"day", "week", "month"})
+_WORDS: Final = {"context": CONTEXTS, "operation": OPERATIONS}
 _MOST: Final = 10_000
 
 
@@ -147,10 +148,10 @@ class Answers:
         """Totals, by context and by model. `context` narrows all but `by_context`."""
         first, after = span(start, end)
         where = _where(account=account, provider=provider, model=model, operation=operation)
+        one = _where(context=context)
         ledger = self._ledger()
         contexts = ledger.totals(("context",), start_ns=first, end_ns=after, where=where)
-        where |= _where(context=context)
-        models = ledger.totals(("model",), start_ns=first, end_ns=after, where=where)
+        models = ledger.totals(("model",), start_ns=first, end_ns=after, where=where | one)
         total = _sum(models)
         by_context: dict[str, Decimal | None] = {
             name: known_cost(_sum(row for row in contexts if row.group == (name,))) for name in CONTEXTS
@@ -191,7 +192,7 @@ class Answers:
         where = _where(account=account, model=model, context=context)
         ledger = self._ledger()
         if cursor is not None and (not isinstance(cursor, str) or ledger.call(cursor) is None):
-            raise InvalidUsage(f"cursor must be that of a page of this ledger; got {cursor!r}")
+            raise InvalidUsage(f"cursor must be that of a page of this ledger; got {shown(cursor)}")
         rows = ledger.calls(**where, limit=limit + 1, before=cursor)
         page = rows[:limit]
         return Page((receipt_of_row(row) for row in page), page[-1]["id"] if len(rows) > limit else None)
@@ -211,7 +212,7 @@ class Answers:
         ledger = self._ledger()
         found = ledger.corrections(call_id)
         if not found and ledger.call(call_id) is None:
-            raise UnknownCall(f"there is no finished call {call_id!r}")
+            raise UnknownCall(f"there is no finished call {shown(call_id)}")
         return [_corrected(each) for each in found]
 
     def budgets(self) -> list[BudgetState]:
@@ -250,21 +251,24 @@ class Answers:
 def _where(**given: str | None) -> dict[str, str]:
     for name, value in given.items():
         if value is not None and not isinstance(value, str):
-            raise InvalidUsage(f"{name} must be a text; got {value!r}")
+            raise InvalidUsage(f"{name} must be a text; got {shown(value)}")
+        known = _WORDS.get(name)
+        if value is not None and known is not None and value not in known:  # it would be a bill of nothing
+            raise InvalidUsage(f"{name} must be one of {', '.join(known)}; got {value!r}")
     return {name: value for name, value in given.items() if value is not None}
 
 
 def _checked_groups(by: str | Sequence[str]) -> tuple[str, ...]:
-    groups = (by,) if isinstance(by, str) else tuple(dict.fromkeys(by))
+    groups = (by,) if isinstance(by, str) else by if isinstance(by, Iterable) else (by,)
     for group in groups:
         if group not in _GROUPS:
-            raise InvalidUsage(f"by knows {', '.join(_GROUPS)}; got {group!r}")
-    return groups
+            raise InvalidUsage(f"by knows {', '.join(_GROUPS)}; got {shown(group)}")
+    return tuple(dict.fromkeys(groups))
 
 
 def _checked_count(value: object, name: str) -> None:
     if type(value) is not int or not 1 <= value <= _MOST:
-        raise InvalidUsage(f"{name} must be a number from 1 to {_MOST:,}; got {value!r}")
+        raise InvalidUsage(f"{name} must be a number from 1 to {_MOST:,}; got {shown(value)}")
 
 
 def _merged(rows: Iterable[Totals], groups: Sequence[str]) -> list[Totals]:

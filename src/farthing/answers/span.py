@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 
-from farthing.errors import InvalidUsage
+from farthing.errors import InvalidUsage, shown
 from farthing.quote import instant_ns
 
 __all__ = ["Edge", "span"]
@@ -39,7 +39,7 @@ def _instant(edge: Edge, name: str, *, last: bool = False) -> int | None:
             )
         return instant_ns(edge, 0)
     if not isinstance(edge, date):
-        raise InvalidUsage(f"{name} must be a date or a datetime with a time zone; got {edge!r}")
+        raise InvalidUsage(f"{name} must be a date or a datetime with a time zone; got {shown(edge)}")
     if last:
         if edge == date.max:
             return None

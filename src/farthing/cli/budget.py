@@ -55,7 +55,7 @@ def set_(name: str, limit: str, ledger: str | None, form: str | None, **given: A
     Of a budget that is there already, what is not given stays as it is. It binds at once, in every process.
     """
     fields = said(given)
-    _checked(name, limit, {}, fields)  # what makes no sense makes no ledger either
+    name = _checked(name, limit, {}, fields).name  # what makes no sense makes no ledger either
     with opened(ledger, make=True) as meter:
         old = next((old for old in meter.budgets() if old.name == name), None)
         wanted = _checked(name, limit, {} if old is None else old.to_dict(), fields)
@@ -69,6 +69,9 @@ def set_(name: str, limit: str, ledger: str | None, form: str | None, **given: A
 @output_options
 def remove(name: str, ledger: str | None, form: str | None) -> None:
     """Forget the budget NAME. Calls that it has counted stay in the ledger."""
+    from farthing.records.text import clean  # noqa: PLC0415  help needs none of it
+
+    name = clean(name)
     with opened(ledger) as meter:
         if not meter.remove_budget(name):
             raise Told(f"there is no standing budget {name!r}: `farthing budget list` shows those there are")
@@ -88,6 +91,9 @@ def remove(name: str, ledger: str | None, form: str | None) -> None:
 @output_options
 def release(name: str, ledger: str | None, form: str | None) -> None:
     """Give the budget NAME, which was set here, back to what the program or its file declares."""
+    from farthing.records.text import clean  # noqa: PLC0415  help needs none of it
+
+    name = clean(name)
     with opened(ledger) as meter:
         if not meter.engine.ledger.release_budget(name):
             there = any(known.name == name for known in meter.budgets())

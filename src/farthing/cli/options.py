@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -110,12 +111,18 @@ def _meter(ledger: str | None) -> Meter:
 
 
 def is_missing(where: str | Path) -> bool:
-    """Whether a ledger would have to be made there. What is no path is for the ledger to judge."""
+    """Whether a ledger would have to be made there. What is no path is for the ledger to judge, as are links
+    that lead round in a circle and a file where a folder should be."""
     text = str(where)
     if text == ":memory:" or "://" in text:
         return False
-    path = Path(text).expanduser()
-    return not path.exists() or (path.is_file() and path.stat().st_size == 0)
+    try:
+        found = Path(text).expanduser().stat()
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size == 0
 
 
 def piped() -> BinaryIO:

@@ -28,6 +28,8 @@ def prune(before: date | datetime, ledger: str | None, form: str | None) -> None
     """
     if isinstance(before, datetime):
         raise click.UsageError("whole days are pruned: give --before a plain date such as 2026-01-01")
+    if before < _EPOCH:
+        raise click.UsageError(f"a ledger holds calls of the years from 1970 on; got {before}")
     with opened(ledger) as meter:
         today = meter.engine.aware(meter.engine.clock.time_ns()).date()
         if before > today:

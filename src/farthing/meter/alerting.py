@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from farthing.alerts import Messenger, Webhook
-from farthing.errors import FarthingError
+from farthing.errors import FarthingError, shown
 from farthing.ledger.store import Clock, Ledger
 from farthing.records import Alert
 
@@ -26,7 +26,7 @@ def messenger_of(
         FarthingError: for what cannot be called, or an address that is not https.
     """
     if on_alert is not None and not callable(on_alert):
-        raise FarthingError(f"on_alert must be a function of an Alert; got {on_alert!r}")
+        raise FarthingError(f"on_alert must be a function of an Alert; got {shown(on_alert)}")
     return Messenger(
         clock=clock,
         on_alert=on_alert,

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from farthing import money, quote
 from farthing.engine import Engine, aside
-from farthing.errors import FarthingError, InvalidBudget, LedgerError
+from farthing.errors import FarthingError, InvalidBudget, LedgerError, shown
 from farthing.ledger.store import Origin, WindowRow
 from farthing.loops import is_running
 from farthing.money import Amount
 from farthing.records import Affordability, Budget, Candidate, Cost, Estimate, Receipt
+from farthing.records.text import clean
 from farthing.settings import Who, checked_text, resolve
 
 __all__ = ["MISSING", "Asking"]
@@ -216,9 +217,9 @@ class Asking:
             body,
             engine.catalog,
             at_ns=quote.instant_ns(at, engine.clock.time_ns()),
-            provider=provider,
-            base_url=base_url,
-            model=model,
+            provider=checked_text(provider, "provider", empty=True),
+            base_url=checked_text(base_url, "base_url", empty=True),
+            model=checked_text(model, "model", empty=True),
             batch=batch,
         )
 
@@ -245,7 +246,8 @@ class Asking:
         if default is not MISSING:
             return default
         raise LookupError(
-            f"there is no receipt for this {type(response).__name__}: it came from no wrapped client"
+            f"this meter has no receipt for this {type(response).__name__}: it is no answer of a client that "
+            "this meter has wrapped, or a copy of one"
         )
 
     # -- standing budgets ----------------------------------------------------------------------------
@@ -264,7 +266,7 @@ class Asking:
     def remove_budget(self, name: str) -> bool:
         """Forget a standing budget; False if there is none of that name."""
         engine = self._engine
-        removed = engine.ledger.remove_budget(name)
+        removed = engine.ledger.remove_budget(checked_text(name, "name", empty=True) or "")
         engine.guard.load(engine.ledger, fresh=True)
         return removed
 
@@ -274,10 +276,11 @@ class Asking:
         Raises:
             LookupError: if there is none.
         """
+        wanted = clean(name) if isinstance(name, str) else name
         for found in self.budgets():
-            if found.name == name:
+            if found.name == wanted:
                 return found
-        raise LookupError(f"there is no standing budget {name!r}")
+        raise LookupError(f"there is no standing budget {shown(name)}")
 
     def budgets(self) -> list[Budget]:
         """The standing budgets, by name."""
@@ -293,7 +296,7 @@ class Asking:
 
 def _checked_standing(budget: object) -> Budget:
     if not isinstance(budget, Budget):
-        raise FarthingError(f"give a farthing.Budget; got {budget!r}")
+        raise FarthingError(f"give a farthing.Budget; got {shown(budget)}")
     if budget.period == "run":
         raise InvalidBudget(
             f"budget {budget.name!r} is of a run: give it to wrap, track_usage or scope, or choose a period"

@@ -9,7 +9,7 @@ from typing import Any
 
 from farthing import money, quote
 from farthing.engine import Engine, Hold, Made, ahold, entry_of, hold, reading_of, receipt_of_row
-from farthing.errors import InvalidUsage
+from farthing.errors import InvalidUsage, LedgerError, shown
 from farthing.money import Amount
 from farthing.records import OPERATIONS, Receipt
 from farthing.settings import Who, checked_context, checked_tags, checked_text, resolve
@@ -47,7 +47,8 @@ class Booking:
             cost: USD, if somebody knows better than the prices; at most ten million.
 
         Raises:
-            InvalidUsage: for counts that cannot be, or a naive `occurred_at`.
+            InvalidUsage: for counts that cannot be, or an `occurred_at` that is naive or of no year from 1970
+                to 2254.
             TransactionConflict: if `transaction_id` was recorded with other content.
             LedgerError: if the ledger cannot be used.
         """
@@ -133,12 +134,13 @@ class Booking:
         """
         engine = self._engine
         if not isinstance(model, str) or not model.strip():
-            raise InvalidUsage(f"model must be a name; got {model!r}")
+            raise InvalidUsage(f"model must be a name; got {shown(model)}")
         if operation is not None and operation not in OPERATIONS:
-            raise InvalidUsage(f"operation must be one of {', '.join(OPERATIONS)}; got {operation!r}")
+            raise InvalidUsage(f"operation must be one of {', '.join(OPERATIONS)}; got {shown(operation)}")
+        provider, tags = checked_text(provider, "provider", empty=True), checked_tags(tags)
         reading = _stated(usage, provider)
         nano = None if cost is None else money.parse_cost(cost)
-        instant = quote.instant_ns(occurred_at, engine.clock.time_ns())
+        instant = _instant(occurred_at, engine.clock.time_ns())
         given = {
             "model": model,
             "usage": _content(reading),
@@ -147,7 +149,7 @@ class Booking:
             "operation": None if operation == "other" else operation,
             "occurred_at": None if occurred_at is None else instant,
             "cost": nano,
-            "tags": dict(tags) if tags else None,
+            "tags": tags or None,
         }
         return Made(
             model=model,
@@ -218,16 +220,16 @@ class Booking:
         for name, count in (("input_tokens", input_tokens), ("max_output_tokens", max_output_tokens)):
             if count is not None and (type(count) is not int or not 0 <= count <= MOST_TOKENS):
                 raise InvalidUsage(
-                    f"{name} must be a number of tokens from 0 to {MOST_TOKENS:,}; got {count!r}"
+                    f"{name} must be a number of tokens from 0 to {MOST_TOKENS:,}; got {shown(count)}"
                 )
         if not isinstance(model, str) or not model.strip():
-            raise InvalidUsage(f"model must be a name; got {model!r}")
+            raise InvalidUsage(f"model must be a name; got {shown(model)}")
         if operation is not None and operation not in OPERATIONS:
-            raise InvalidUsage(f"operation must be one of {', '.join(OPERATIONS)}; got {operation!r}")
+            raise InvalidUsage(f"operation must be one of {', '.join(OPERATIONS)}; got {shown(operation)}")
         return quote.manual(
             self._engine.catalog,
             model=model,
-            provider=provider,
+            provider=checked_text(provider, "provider", empty=True),
             at_ns=self._engine.clock.time_ns(),
             input_tokens=input_tokens,
             max_output_tokens=max_output_tokens,
@@ -239,6 +241,21 @@ class Booking:
         """The settings of a call with arguments of its own: they win, then scopes, then the meter."""
         own = Who(checked_text(account, "account"), checked_context(context), checked_tags(tags))
         return own.over(resolve(Who(), self._engine.who))
+
+
+def _instant(occurred_at: datetime | None, now_ns: int) -> int:
+    instant = quote.instant_ns(occurred_at, now_ns)
+    if occurred_at is None:  # of a clock that is wrong, the ledger speaks
+        return instant
+    from farthing.ledger.calls.keys import key_at  # noqa: PLC0415  sqlite3 is not needed before
+
+    try:
+        key_at(instant)
+    except LedgerError:
+        raise InvalidUsage(
+            f"a ledger holds calls of the years 1970 to 2254; got {occurred_at.isoformat(sep=' ')}"
+        ) from None
+    return instant
 
 
 def _stated(usage: Any, provider: str | None) -> Reading:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from farthing.errors import FarthingError
+from farthing.errors import FarthingError, shown
 from farthing.meter.prices import Layered
 
 __all__ = ["Setting", "default_ledger", "resolved", "settings"]
@@ -83,7 +83,7 @@ def _beside(file: Path | None, name: str, value: Any) -> str:
     """A path that a file states is one from its folder, wherever below that a program starts: with a ledger
     for each folder, each would have the whole budget to spend."""
     if not isinstance(value, str):
-        raise FarthingError(f"{file}: {name!r} is a path, in quotes; got {value!r}")
+        raise FarthingError(f"{file}: {name!r} is a path, in quotes; got {shown(value)}")
     if file is None or value == ":memory:" or "://" in value or value.startswith("~"):
         return value
     return str(file.absolute().parent / value)

@@ -7,7 +7,7 @@ from typing import Any
 from farthing import money
 from farthing.answers.span import Edge, span
 from farthing.engine import Engine, at_length, receipt_of_row
-from farthing.errors import InvalidUsage
+from farthing.errors import InvalidUsage, shown
 from farthing.money import Amount
 from farthing.records import Receipt
 from farthing.repricing import Repriced, Which, reprice
@@ -92,7 +92,7 @@ class Correcting:
         """
         first, after = span(start, end)
         if model is not None and not isinstance(model, str):
-            raise InvalidUsage(f"model must be a name or a glob; got {model!r}")
+            raise InvalidUsage(f"model must be a name or a glob; got {shown(model)}")
         which = Which(
             start_ns=first,
             end_ns=after,
@@ -137,11 +137,11 @@ class Correcting:
 def _checked(call_id: object, cost: Any, reason: object, *, void: object) -> int | None:
     """The cost in nano-dollars; None for a void."""
     if not isinstance(call_id, str) or not call_id:
-        raise InvalidUsage(f"a call is named by its id, a text; got {call_id!r}")
+        raise InvalidUsage(f"a call is named by its id, a text; got {shown(call_id)}")
     if not isinstance(reason, str) or not reason.strip() or len(reason) > _LONGEST:
         raise InvalidUsage(f"a correction needs a reason, a text of 1 to {_LONGEST:,} characters")
     if not isinstance(void, bool):
-        raise InvalidUsage(f"void must be True or False; got {void!r}")
+        raise InvalidUsage(f"void must be True or False; got {shown(void)}")
     if void is (cost is not None):
         raise InvalidUsage("a correction either states a cost or voids the call")
     return None if cost is None else money.parse_cost(cost)

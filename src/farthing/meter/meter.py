@@ -12,7 +12,7 @@ from farthing import ledger
 from farthing.answers import Answers
 from farthing.catalog import Catalog
 from farthing.engine import Engine
-from farthing.errors import FarthingError
+from farthing.errors import FarthingError, shown
 from farthing.intercept import Scope, uninstrument
 from farthing.ledger.store import Clock, Durability, Ledger, Origin, StandingBudget
 from farthing.loops import aside
@@ -34,14 +34,8 @@ from farthing.meter.surfaces import (
     wrapped,
 )
 from farthing.records import Alert, Budget
-from farthing.settings import (
-    BudgetLike,
-    Policies,
-    Who,
-    checked_context,
-    checked_tags,
-    checked_text,
-)
+from farthing.settings import BudgetLike, Policies, Who, checked_context, checked_tags, checked_text
+from farthing.usage import MOST_TOKENS
 
 __all__ = ["Meter"]
 
@@ -120,9 +114,9 @@ class Meter(Booking, Correcting, Asking):
         self._stored = Stored()
         for name, flag in (("enabled", enabled), ("inject_usage", inject_usage)):
             if not isinstance(flag, bool):
-                raise FarthingError(f"{name} must be True or False; got {flag!r}")
+                raise FarthingError(f"{name} must be True or False; got {shown(flag)}")
         if not isinstance(budgets, (list, tuple)) or not all(isinstance(b, Budget) for b in budgets):
-            raise FarthingError(f"budgets must be a list of farthing.Budget; got {budgets!r}")
+            raise FarthingError(f"budgets must be a list of farthing.Budget; got {shown(budgets)}")
         self._engine = Engine(
             open_ledger=self._open,
             catalog=lambda: self._catalog(stated),
@@ -360,7 +354,8 @@ class Meter(Booking, Correcting, Asking):
         await self._engine.awarm()
 
     def close(self) -> None:
-        """Settle what is open, book what is queued, release the ledger. The meter opens it again if used."""
+        """Book the streams that are open and what is queued, and release the ledger. The meter opens it again
+        if it is used."""
         self._engine.close()
 
     async def aclose(self) -> None:
@@ -386,15 +381,17 @@ class Meter(Booking, Correcting, Asking):
 
 def _one_of(name: str, value: object, *allowed: str) -> None:
     if value not in allowed:
-        raise FarthingError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+        raise FarthingError(f"{name} must be one of {', '.join(allowed)}; got {shown(value)}")
 
 
 def _tokens(name: str, value: object) -> None:
-    if value is not None and (type(value) is not int or value < 1):
-        raise FarthingError(f"{name} must be a number of tokens from 1 on, or None; got {value!r}")
+    if value is not None and (type(value) is not int or not 1 <= value <= MOST_TOKENS):
+        raise FarthingError(
+            f"{name} must be a number of tokens from 1 to {MOST_TOKENS:,}, or None; got {shown(value)}"
+        )
 
 
 def _seconds(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e9:
-        raise FarthingError(f"{name} must be a number of seconds from 0 on; got {value!r}")
+        raise FarthingError(f"{name} must be a number of seconds from 0 on; got {shown(value)}")
     return float(value)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from farthing.catalog import Catalog, PriceFile, UserPrice
-from farthing.errors import FarthingError, LedgerError
+from farthing.errors import FarthingError, LedgerError, shown
 from farthing.ledger.store import Ledger
 from farthing.loops import is_running
 
@@ -116,7 +116,7 @@ def user_prices(given: Any) -> tuple[UserPrice, ...]:
         return tuple(found for model, price in given.items() for found in _of_model(model, price))
     if isinstance(given, (list, tuple)):
         return _joined(_one(price) for price in given)
-    raise FarthingError(f"{_FORM}; got {given!r}")
+    raise FarthingError(f"{_FORM}; got {shown(given)}")
 
 
 def _joined(layers: Iterable[Sequence[UserPrice]]) -> tuple[UserPrice, ...]:
@@ -129,7 +129,7 @@ def _one(price: Any) -> tuple[UserPrice, ...]:
         return _of_model(price["model"], {key: value for key, value in price.items() if key != "model"})
     if isinstance(price, (UserPrice, Mapping)):
         return user_prices(price)
-    raise FarthingError(f"{_FORM}; got {price!r}")
+    raise FarthingError(f"{_FORM}; got {shown(price)}")
 
 
 def _of_model(model: Any, price: Any) -> tuple[UserPrice, ...]:
@@ -164,18 +164,20 @@ def user_price(model: Any, price: Any) -> UserPrice:
             **texts,
         )
     except (TypeError, ValueError) as error:
-        raise FarthingError(f"the price of {model!r} is not understood: {error}") from None
+        raise FarthingError(f"the price of {shown(model)} is not understood: {error}") from None
 
 
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{name} must be text; got {value!r}")
+        raise ValueError(f"{name} must be text; got {shown(value)}")
     return value
 
 
 def _truth(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"free must be true or false; got {value!r}")  # noqa: TRY004  one kind for its reader
+        raise ValueError(  # noqa: TRY004  one kind for its reader
+            f"free must be true or false; got {shown(value)}"
+        )
     return value
 
 
@@ -195,7 +197,7 @@ def _instant(name: str, value: Any, *, days: int = 0) -> datetime | None:
         if days and value == date.max:
             return None  # for ever
         return datetime(value.year, value.month, value.day, tzinfo=UTC) + timedelta(days=days)
-    raise ValueError(f"{name} must be a date such as 2026-11-21; got {value!r}")
+    raise ValueError(f"{name} must be a date such as 2026-11-21; got {shown(value)}")
 
 
 def _file(path: Any) -> PriceFile:

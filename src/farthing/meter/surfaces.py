@@ -147,7 +147,7 @@ def _metered(
     """What clients are metered with; None while accounting is switched off."""
     engine = find()
     surface = f"client:{checked_text(name, 'name')}" if name is not None else "client"
-    own = account or engine.who.account or "default"
+    own = checked_text(account, "account") or engine.who.account or "default"
     who = Who(
         checked_text(account, "account"),
         checked_context(context),

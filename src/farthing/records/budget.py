@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
-from farthing.errors import InvalidBudget
+from farthing.errors import InvalidBudget, shown
 from farthing.money import parse_usd, usd
 from farthing.records.shown import Shown
+from farthing.records.text import clean
 
 __all__ = ["PERIODS", "Budget", "Mode", "Period", "Uncertain"]
 
@@ -106,8 +107,10 @@ class Budget(Shown):
             ("fallback", fallback),
         ):
             if value is not None and (not isinstance(value, str) or not value):
-                raise InvalidBudget(f"{field_name} of budget {name!r} must be a text or None; got {value!r}")
-            put(self, field_name, value)
+                raise InvalidBudget(
+                    f"{field_name} of budget {name!r} must be a text or None; got {shown(value)}"
+                )
+            put(self, field_name, value and clean(value))
         if context not in (None, "customer", "system"):
             raise InvalidBudget(
                 f"context of budget {name!r} must be 'customer', 'system' or None; got {context!r}"
@@ -120,7 +123,7 @@ class Budget(Shown):
         if wait is not None and (
             isinstance(wait, bool) or not isinstance(wait, (int, float)) or not 0 <= wait < 1e9
         ):
-            raise InvalidBudget(f"wait must be seconds from 0 on, or None; got {wait!r}")
+            raise InvalidBudget(f"wait must be seconds from 0 on, or None; got {shown(wait)}")
         put(self, "wait", None if wait is None else float(wait))
         put(
             self,
@@ -171,9 +174,10 @@ def _rebuild(fields: dict[str, Any]) -> Budget:
 
 
 def _checked_name(name: object) -> str:
-    if not isinstance(name, str) or not name.strip() or len(name) > 200 or "\0" in name:
-        raise InvalidBudget(f"a budget's name must be a text of 1 to 200 characters; got {name!r}")
-    return name
+    cleaned = clean(name) if isinstance(name, str) and "\0" not in name else ""
+    if not cleaned.strip() or len(cleaned) > 200:
+        raise InvalidBudget(f"a budget's name must be a text of 1 to 200 characters; got {shown(name)}")
+    return cleaned
 
 
 def _checked_period(period: object) -> Any:
@@ -186,8 +190,8 @@ def _checked_period(period: object) -> Any:
 
 def _checked_per(per: object) -> str | None:
     if per is None or per == "account" or (isinstance(per, str) and per.startswith("tag:") and len(per) > 4):
-        return per
-    raise InvalidBudget(f"per must be 'account' or 'tag:NAME'; got {per!r}")
+        return clean(per)
+    raise InvalidBudget(f"per must be 'account' or 'tag:NAME'; got {shown(per)}")
 
 
 def _checked_tags(tags: object, name: str) -> dict[str, str] | None:
@@ -196,8 +200,8 @@ def _checked_tags(tags: object, name: str) -> dict[str, str] | None:
     if not isinstance(tags, Mapping) or not all(
         isinstance(k, str) and isinstance(v, str) for k, v in tags.items()
     ):
-        raise InvalidBudget(f"tags of budget {name!r} must map text to text; got {tags!r}")
-    return dict(tags)
+        raise InvalidBudget(f"tags of budget {name!r} must map text to text; got {shown(tags)}")
+    return {clean(k): clean(v) for k, v in tags.items()}
 
 
 def _checked_timezone(timezone: object) -> str:
@@ -205,13 +209,14 @@ def _checked_timezone(timezone: object) -> str:
         return "UTC"
     from zoneinfo import ZoneInfo  # noqa: PLC0415  not needed for the usual UTC
 
+    zone = timezone if isinstance(timezone, str) else ""  # some others pass, such as a tuple of numbers
     try:
-        ZoneInfo(timezone)  # type: ignore[arg-type]
+        ZoneInfo(zone)
     except Exception:  # noqa: BLE001  it raises five kinds for a bad name
         raise InvalidBudget(
-            f"timezone must be an IANA name such as 'Europe/Berlin'; got {timezone!r}"
+            f"timezone must be an IANA name such as 'Europe/Berlin'; got {shown(timezone)}"
         ) from None
-    return str(timezone)
+    return zone
 
 
 def _checked_anchor(anchor: object, period: object) -> int | datetime | None:
@@ -225,19 +230,20 @@ def _checked_anchor(anchor: object, period: object) -> int | datetime | None:
         return anchor
     if isinstance(anchor, bool) or not isinstance(anchor, int) or not 1 <= anchor <= 31 or period != "month":
         raise InvalidBudget(
-            f"anchor must be a day from 1 to 31 of a month, or the instant a timedelta began; got {anchor!r}"
+            f"anchor must be a day from 1 to 31 of a month, or the instant a timedelta began; "
+            f"got {shown(anchor)}"
         )
     return anchor
 
 
 def _checked_alerts(alerts: object) -> tuple[float, ...]:
     shares = tuple(alerts) if isinstance(alerts, (tuple, list)) else (alerts,)
-    if any(isinstance(s, bool) or not isinstance(s, (int, float)) or not 0 < s <= 100 for s in shares):
-        raise InvalidBudget(f"alerts must be shares of the limit such as (0.75, 1.0); got {alerts!r}")
+    if any(isinstance(s, bool) or not isinstance(s, (int, float)) or not 0 < s <= 10 for s in shares):
+        raise InvalidBudget(f"alerts must be shares of the limit such as (0.75, 1.0); got {shown(alerts)}")
     return tuple(sorted(float(s) for s in shares))
 
 
 def _one_of(value: Any, allowed: tuple[str, ...], what: str, more: str = "") -> Any:
     if value not in allowed:
-        raise InvalidBudget(f"{what} must be one of {', '.join(allowed)}{more}; got {value!r}")
+        raise InvalidBudget(f"{what} must be one of {', '.join(allowed)}{more}; got {shown(value)}")
     return value

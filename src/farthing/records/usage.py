@@ -8,7 +8,7 @@ from decimal import Decimal
 from operator import attrgetter
 from typing import Any, Literal
 
-from farthing.errors import InvalidUsage
+from farthing.errors import InvalidUsage, shown
 from farthing.records.shown import Shown
 
 __all__ = ["Usage", "UsageSource"]
@@ -59,7 +59,7 @@ class Usage(Shown):
     def __post_init__(self) -> None:
         for name, value in zip(_COUNTS, _counts(self), strict=True):
             if value is not None and (type(value) is not int or not 0 <= value <= _MAX):
-                raise InvalidUsage(f"{name} must be an integer from 0 to 2**53; got {value!r}")
+                raise InvalidUsage(f"{name} must be an integer from 0 to 2**53; got {shown(value)}")
         if self.seconds is not None:
             object.__setattr__(self, "seconds", _seconds(self.seconds))
         inputs = (self.cached_tokens or 0) + (self.cache_write_tokens or 0)
@@ -115,13 +115,13 @@ def _plus(a: Any, b: Any) -> Any:
 
 def _seconds(value: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal, str)):
-        raise InvalidUsage(f"seconds must be a number; got {value!r}")
+        raise InvalidUsage(f"seconds must be a number; got {shown(value)}")
     try:
-        seconds = Decimal(str(value))
+        seconds = Decimal(value if isinstance(value, int) else str(value))
     except ArithmeticError:
-        raise InvalidUsage(f"seconds must be a number; got {value!r}") from None
+        raise InvalidUsage(f"seconds must be a number; got {shown(value)}") from None
     if not seconds.is_finite() or not 0 <= seconds <= _MAX:
-        raise InvalidUsage(f"seconds must be a number from 0 on; got {value!r}")
+        raise InvalidUsage(f"seconds must be a number from 0 on; got {shown(value)}")
     return seconds
 
 

@@ -28,6 +28,7 @@ from farthing.records import (
     Usage,
     UsageSource,
 )
+from farthing.records.text import clean
 
 __all__ = [
     "CONTEXT",
@@ -99,13 +100,6 @@ def flag_bits(flags: Iterable[str]) -> int:
 def flag_names(bits: int) -> tuple[str, ...]:
     """The words of a stored set of flags."""
     return tuple(word for word, bit in _FLAG.items() if bits & bit)
-
-
-def clean(text: str | None) -> str | None:
-    """Text that every store can hold: lone surrogates and NULs become U+FFFD."""
-    if text is None or (text.isascii() and "\0" not in text):
-        return text
-    return text.replace("\0", "\ufffd").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 def tags_to_json(tags: Mapping[str, str]) -> str:
@@ -217,7 +211,7 @@ def budget_to_json(budget: Budget) -> str:
         raw["period"] = {"us": budget.period // timedelta(microseconds=1)}
     if isinstance(budget.anchor, datetime):
         raw["anchor"] = {"at": budget.anchor.isoformat()}
-    return clean(json.dumps(raw, sort_keys=True, separators=(",", ":"), ensure_ascii=False)) or ""
+    return json.dumps(raw, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def budget_from_json(text: str) -> Budget:
