@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import pickle
 import sys
 import weakref
@@ -97,6 +98,42 @@ def test_money_that_is_only_held_is_transient(still: Meter, provider: FakeProvid
     provider.release()
     burst.join()
     assert not refused(client).transient
+
+
+@pytest.mark.parametrize(
+    ("limit", "enough"), [(0, False), ("0.49", False), ("0.5", True)], ids=["none", "too_little", "control"]
+)
+def test_who_needs_more_than_the_whole_limit_is_not_told_to_wait(
+    still: Meter, limit: str, enough: bool
+) -> None:
+    still.set_budget(Budget("daily", limit, "day"))
+    still.record(model="gpt-4o", usage={"input_tokens": 1}, cost="0.49")
+    with pytest.raises(InsufficientCredits) as caught:
+        still.reserve(model="gpt-4o", amount="0.5")
+    refusal = caught.value
+    assert refusal.required is not None
+    assert refusal.limit is not None
+    assert (refusal.required <= refusal.limit) is enough
+    assert ("wait until 2026-01-02 00:00 UTC" in str(refusal)) is enough
+    assert ("not even the whole limit is enough" in str(refusal)) is not enough
+    assert "raise the limit, or ask for less output" in str(refusal)
+    assert refusal.resets_at == datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def test_nor_is_a_function_whose_budget_has_no_money_at_all(still: Meter) -> None:
+    work = still.track_usage(lambda: None, model="gpt-4o", budget=Budget("none", 0, "day"))
+    with pytest.raises(InsufficientCredits, match="not even the whole limit is enough"):
+        work()
+
+
+def test_both_forms_of_a_refusal_can_be_written_as_json_with_the_exact_amounts(
+    still: Meter, provider: FakeProvider
+) -> None:
+    refusal = refused(still.wrap(openai(provider), account="acme", budget="$0.0001/day"))
+    for form in (refusal.to_dict(), refusal.public_dict()):
+        said = json.loads(json.dumps(form, default=str))
+        assert (Decimal(said["limit"]), Decimal(said["required"])) == (refusal.limit, refusal.required)
+        assert said["message"] == str(refusal)
 
 
 def test_what_never_resets_says_so(still: Meter, provider: FakeProvider) -> None:

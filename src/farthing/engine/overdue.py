@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from farthing import money
 from farthing.engine.bugs import tell_of_bug
 from farthing.engine.intake import Intake
 from farthing.errors import LedgerError
@@ -92,6 +93,7 @@ class Overdue(Intake):
         self._files: list[SpillFile] = []  # of this process, until they are taken in
         self._file: SpillFile | None = None  # the one of them that is written
         self._ends = 0  # that have been spilled
+        self._told: dict[str, int | None] = {}  # what `part` has said may be lost
         self._ledger_id: str | None = None
         self._owner = os.urandom(8).hex()
         self._number = 0
@@ -237,6 +239,39 @@ class Overdue(Intake):
                 raise LedgerError("calls that were spilled cannot be booked; the log says why") from error
 
     # The process
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether anything is kept that the process may take with it."""
+        return bool(self._kept or self._settles)
+
+    def part(self) -> None:
+        """Say what is in memory only, as the process may end now; once for the same of them."""
+        costs = self._only_here()
+        known = [cost for cost in costs.values() if cost is not None]
+        if costs and costs != self._told:
+            logger.critical(
+                "%d calls are in the memory of this process only, in neither the ledger nor a spill file: "
+                "what they cost (%s as far as is known, unknown for %d of them) is lost if it ends now",
+                len(costs),
+                money.show(sum(known) if known else None),
+                len(costs) - len(known),
+            )
+        self._told = costs
+
+    def _only_here(self) -> dict[str, int | None]:
+        """What each call that is kept in memory cost, by its id; None if that is not known, or not yet."""
+        with self._mutex:
+            kept = list(self._kept)
+        kept += [spilled_of(want) for want in list(self._settles) if want.can_be_spilled]
+        costs: dict[str, int | None] = {}
+        for each in kept:
+            call_id = each.reservation.id
+            if each.end is not None:
+                costs[call_id] = 0 if each.void else each.end.cost
+            elif each.state == "sent" and call_id in self._sent:
+                costs.setdefault(call_id, None)
+        return costs
 
     def close(self) -> None:
         """Leave what is not booked to whoever opens the ledger next."""

@@ -27,6 +27,7 @@ def insufficient(wanted: Reservation, short: Short, now_ns: int, pace: float) ->
         model=asked,
         required=wanted.lo,
         transient=short.limit - short.spent >= wanted.lo,
+        never=wanted.lo > short.limit,
         now_ns=now_ns,
         pace=pace,
     )
@@ -43,6 +44,7 @@ def empty(
         model=model,
         required=None,
         transient=short.limit > short.spent,
+        never=short.limit <= 0,
         now_ns=now_ns,
         pace=pace,
     )
@@ -56,6 +58,7 @@ def _made(
     model: str | None,
     required: int | None,
     transient: bool,
+    never: bool,
     now_ns: int,
     pace: float,
 ) -> InsufficientCredits:
@@ -65,8 +68,13 @@ def _made(
     resets_at = limits.resets_at(window)
     retry_after = limits.retry_after(window, now_ns)
     if transient:
-        advice = "running calls hold the rest: try again when they have ended"
+        advice = (
+            "running calls hold the rest: try again when they have ended "
+            "(what a killed process held is free after some ten minutes)"
+        )
         retry_after = pace if retry_after is None else min(pace, retry_after)
+    elif never:
+        advice = "not even the whole limit is enough: raise the limit, or ask for less output"
     elif resets_at is not None:
         advice = f"wait until {resets_at:%Y-%m-%d %H:%M} UTC, raise the limit, or ask for less output"
     else:
