@@ -9,6 +9,7 @@ import gc
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,12 +18,17 @@ import pytest
 from openai import OpenAI
 
 import farthing
-from farthing import Meter
+from farthing import Meter, wire
+from farthing.catalog import default
+from farthing.guard import holding
+from farthing.quote import quote
+from farthing.settings import Who
+from farthing.wire import asking
 
 SOURCE = str(Path(farthing.__file__).parent)
 LEDGER = str(Path(SOURCE, "ledger"))
 
-MOST = 150
+MOST = 140
 """Functions of farthing on the way of one call, without those of the ledger."""
 
 FEW = 5
@@ -81,6 +87,50 @@ def test_a_further_call_runs_no_more_than_the_one_before(call):
         call()
     after = min((functions(call) for _ in range(5)), key=len)
     assert len(after) <= len(before) + FEW
+
+
+def test_what_is_made_field_by_field_has_every_field():
+    """A field that is added later must not be forgotten there: to make one anew asks for all of them."""
+    asked = wire.read_request("post", "/chat/completions", {**CALL, "messages": []})
+    assert asked is not None
+    quoted = quote(asked, default(), provider="openai", base_url=None, at_ns=0)
+    assert replace(quoted) == quoted
+    wanted = holding.wanted(quoted, Who(), (), (), call_id="", now_ns=0, elastic=False, epoch=0)
+    assert replace(wanted) == wanted
+
+
+def test_an_end_has_every_field(provider, ledger_path):
+    with Meter(ledger_path) as meter:
+        client = meter.wrap(OpenAI(base_url=provider.base_url, api_key="test", max_retries=0))
+        answer = client.chat.completions.create(messages=[{"role": "user", "content": "hi"}], **CALL)
+        found = meter.engine.receipts.find(answer)
+        assert found is not None
+        assert found.settlement is not None
+        assert replace(found.settlement) == found.settlement
+
+
+PROMPT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is a farthing?"}]
+
+
+@pytest.mark.parametrize("path", [route.path for route in wire.ROUTES if "*" not in route.path])
+@pytest.mark.parametrize(
+    "model", ["gpt-4o", "gpt-4o-search-preview", "sonar-deep-research", "claude-sonnet-4-5"]
+)
+def test_a_request_of_usual_fields_is_read_as_any_other(path, model):
+    """One that says nothing is all that is added for that."""
+    usual: dict[str, Any] = dict.fromkeys(asking._PLAIN, 7)
+    usual |= {"model": model, "messages": PROMPT, "input": "What is a farthing?", "system": "Be brief."}
+    quickly = wire.read_request("post", path, usual)
+    slowly = wire.read_request("post", path, {**usual, "n": None})
+    assert quickly is not None
+    assert slowly is not None
+    assert quickly.plain
+    assert not slowly.plain
+    assert quickly == replace(slowly, body=usual, sent=usual, plain=True)
+    if quickly.route.measure == "tokens":
+        price = {"provider": None, "base_url": None, "at_ns": 0}
+        fast, slow = (quote(each, default(), **price) for each in (quickly, slowly))
+        assert fast == replace(slow, ask=quickly)
 
 
 _watching: list[list[str]] = []

@@ -175,31 +175,31 @@ class Call:
         return end
 
     def _plain(self, outcome: str, error: BaseException | None) -> Settlement:
-        """An end that cost nothing."""
-        asked = self.hold.reservation
-        clock = self.engine.clock
-        return Settlement(
-            outcome=outcome,
-            ended_ns=clock.time_ns(),
-            duration_ns=max(clock.monotonic_ns() - self.started_mono, 0),
-            cost=0,
-            counted=0,
-            cost_source="none",
-            usage=None,
-            usage_source="unknown",
-            rates=None,
-            provider=asked.provider,
-            attempts=max(self.attempts, 1),
-            capped_at=self.hold.cap,
-            request_id=self.request_id,
-            error=None if error is None else type(error).__name__,
-        )
+        """An end that cost nothing. Made field by field, as `farthing.guard.holding.wanted` is."""
+        hold, clock = self.hold, self.engine.clock
+        end = object.__new__(Settlement)
+        end.outcome = outcome
+        end.ended_ns = clock.time_ns()
+        end.duration_ns = max(clock.monotonic_ns() - self.started_mono, 0)
+        end.cost = end.counted = 0
+        end.cost_source = "none"
+        end.usage_source = "unknown"
+        end.provider = hold.reservation.provider
+        end.attempts = max(self.attempts, 1)
+        end.capped_at = hold.cap
+        end.request_id = self.request_id
+        end.error = None if error is None else type(error).__name__
+        end.flags = ()
+        end.usage = end.rates = end.units = None
+        end.model = end.service_tier = end.response_id = end.raw = None
+        end.overrun = None
+        return end
 
     def _take_over(self, end: Settlement, reading: Reading) -> None:
         provider = self.hold.reservation.provider
         end.response_id = reading.response_id
         end.service_tier = reading.service_tier
-        end.model = reading.model and self.engine.catalog.canonical(reading.model, provider)
+        end.model = reading.model and Catalog.canonical(reading.model, provider)
         labels = self.quote.ask.labels
         end.units = {**labels, **(reading.units or {})} if labels else reading.units
         end.raw = reading.raw

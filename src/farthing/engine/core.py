@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from operator import methodcaller
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
@@ -175,7 +176,7 @@ class Engine(Ending):
                 self.sweep()
             if self._overdue.due:
                 self.catch_up()
-            return self.use(lambda ledger: ledger.reserve(want))
+            return self.use(methodcaller("reserve", want))
         if type(want) is Wait:
             return wait_for_turn(self.guard.line, want.place)
         if type(want) is Look:
@@ -334,11 +335,24 @@ class Engine(Ending):
                 self.book_left(abandon)
         self.sweep()
         self.courier.stop()
+        if self._overdue.in_memory:
+            self._open_at_last()
         self.retry()
+        self._overdue.part()
         self.alerts.close()
 
+    def _open_at_last(self) -> None:
+        """No call may come any more that would find the ledger usable, and book what is kept in memory."""
+        try:
+            self._opened()
+        except LedgerError:
+            return  # which was said when they were kept; they are counted in a moment
+        except Exception:
+            self.bug("opening the ledger")
+
     def close(self) -> None:
-        """Settle what is open and release the ledger."""
+        """Book the streams that are open and what is queued, and release the ledger. What other calls hold
+        stays held until they end, or the lease does."""
         self._closed.set()
         self.drain()
         end(self._keeper, self._left)

@@ -21,13 +21,15 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from queue import Empty, SimpleQueue
 from typing import Any, Final
-from weakref import WeakSet
+from weakref import ref
 
 from farthing.errors import LedgerLocked
 from farthing.loops import Loop, Signal, current_task, running
 from farthing.struck import pass_on
 
 __all__ = ["Courier", "Together"]
+
+_Lock: Final = type(threading.RLock())  # which there is a function of Python around
 
 _MOST: Final = 512
 """Jobs that the thread takes at once."""
@@ -74,7 +76,7 @@ class _Errand:
     def __init__(self, loop: Loop, orphan: Callable[[Any], None]) -> None:
         self.loop = loop
         self.done: Signal = loop.create_future()
-        self._lock = threading.RLock()  # a collection inside may abandon it
+        self._lock = _Lock()  # a collection inside may abandon it
         self._orphan = orphan
         self._result: Any = None
         self._error: BaseException | None = None
@@ -157,7 +159,7 @@ class Courier:
         self._stopped = False
         self._at_work = False  # the thread
         self._asked: dict[int, SimpleQueue[_Queued | None]] = {}  # by loops in the rounds that they are in
-        self._waiting: WeakSet[_Errand] = WeakSet()  # for any of those; weakly, as loops may be dropped
+        self._waiting: dict[int, ref[_Errand]] = {}  # for any of those; weakly, as loops may be dropped
         self._in_round: Loop | None = None  # the last loop that is in one
         self._asker = 0  # the first task that asked in it
         self._several = False  # whether others did, too
@@ -188,7 +190,7 @@ class Courier:
             errand.abandon()
             self._hand_over([(job, errand)])
             raise LedgerLocked("this very thread is what would be waited for, below us; it is done later")
-        self._waiting.add(errand)
+        self._waiting[id(errand)] = ref(errand)
         try:
             if soon is not None and type(job) is Together:
                 self._start()  # it does what the loop cannot, or does not live to do
@@ -202,7 +204,7 @@ class Courier:
             self._bell.put(None)
             raise
         finally:
-            self._waiting.discard(errand)
+            self._waiting.pop(id(errand), None)
         return errand.answer()
 
     def end_round(self, loop: Loop) -> None:
@@ -229,8 +231,8 @@ class Courier:
 
     def strike(self, loop: Loop, error: BaseException) -> None:
         """`error` came at the end of a round: nobody knows how far that has come."""
-        for errand in list(self._waiting):
-            if errand.loop is loop:
+        for errand in [waiting() for waiting in list(self._waiting.values())]:
+            if errand is not None and errand.loop is loop:
                 errand.strike(error)
 
     def lose_round(self, loop: Loop) -> None:

@@ -99,10 +99,11 @@ def drive(engine: Engine, steps: Generator[Any, Any, Any], send: Callable[[Send]
                 elif kind is Send:
                     course.sends(want.call)
                     got = send(want)
+                elif kind is Settle:
+                    engine.settle(want)
+                    got, course.ended = None, True
                 else:
                     got = engine.perform(want)
-                    if kind is Settle:
-                        course.ended = True
             except BaseException as error:
                 course.closed = isinstance(error, GeneratorExit)
                 course.failed(error)

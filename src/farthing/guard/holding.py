@@ -27,31 +27,36 @@ def wanted(
     epoch: int,
     fallback_from: str | None = None,
 ) -> Reservation:
-    """The reserve of a call; `elastic` if less output than its maximum would do."""
-    hi = quoted.hi
-    return Reservation(
-        id=call_id,
-        started_ns=now_ns,
-        account=who.account or "default",
-        context=who.context or "customer",
-        tags=who.tags or {},
-        run=who.run,
-        provider=quoted.provider,
-        requested_model=quoted.ask.model,
-        model=quoted.model,
-        operation=quoted.ask.route.operation,
-        service_tier=quoted.ask.tier,
-        lo=quoted.lo if elastic and not quoted.capped_by_caller else hi,
-        hi=hi,
-        expected=None if (quoted.expected or 0) > money.MAX_CALL else quoted.expected,
-        input_tokens=quoted.count.tokens if quoted.ask.route.measure == "tokens" else None,
-        rates=quoted.rates,
-        epoch=epoch,
-        bounds=bounds,
-        fallback_from=fallback_from,
-        flags=flags,
-        counted_input=quoted.counted_input,
-    )
+    """The reserve of a call; `elastic` if less output than its maximum would do.
+
+    Made field by field: so many keyword arguments take five times as long.
+    """
+    ask, hi = quoted.ask, quoted.hi
+    made = object.__new__(Reservation)
+    made.id = call_id
+    made.started_ns = now_ns
+    made.account = who.account or "default"
+    made.context = who.context or "customer"
+    made.tags = who.tags or {}
+    made.run = who.run
+    made.provider = quoted.provider
+    made.requested_model = ask.model
+    made.model = quoted.model
+    made.operation = ask.route.operation
+    made.service_tier = ask.tier
+    made.lo = quoted.lo if elastic and not quoted.capped_by_caller else hi
+    made.hi = hi
+    made.expected = None if (quoted.expected or 0) > money.MAX_CALL else quoted.expected
+    made.input_tokens = quoted.count.tokens if ask.route.measure == "tokens" else None
+    made.rates = quoted.rates
+    made.epoch = epoch
+    made.bounds = bounds
+    made.transaction_id = None
+    made.fallback_from = fallback_from
+    made.flags = flags
+    made.counted_input = quoted.counted_input
+    made.topped = None
+    return made
 
 
 def cap(policies: Policies, quoted: Quote, reservation: Reservation, held: int, *, hard: bool) -> int | None:

@@ -70,9 +70,9 @@ def _processing(cls: Any, *, is_async: bool) -> Any:
 
 def count_attempt() -> None:
     """A request is about to be sent: it is an attempt of the call that this context is sending."""
-    call = _call()
-    if call is not None:
-        call.attempts += 1
+    want = sending.get()  # as `_call`, which is one function more for each call
+    if want is not None and want.call is not None:
+        want.call.attempts += 1
 
 
 def _call() -> Call | None:

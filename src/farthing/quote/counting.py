@@ -63,6 +63,8 @@ def counted(ask: wire.Ask) -> tokens.Count:
         count: tokens.Count = ask.counted[1]
         return count
     body = ask.body
+    if ask.plain and ask.route.prompt == "messages":
+        return tokens.count_messages(body.get("messages"), ask.model, extra=body)
     if ask.route.prompt == "messages":
         return tokens.count_messages(
             body.get("messages"),

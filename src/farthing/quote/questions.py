@@ -9,7 +9,7 @@ from typing import Any
 
 from farthing import money, pricing, tokens, usage, wire
 from farthing.catalog import Catalog
-from farthing.errors import InvalidUsage
+from farthing.errors import InvalidUsage, shown
 from farthing.quote.billing import as_asked, charged, region_of
 from farthing.quote.margins import Margins
 from farthing.quote.quoting import Quote, quote, window_of
@@ -126,7 +126,7 @@ def cheapest(
                 margins=margins,
             ),
         )
-        for model in models
+        for model in ([models] if isinstance(models, str) else models)
     ]
     return sorted(found, key=_dearness)
 
@@ -186,7 +186,7 @@ def instant_ns(at: datetime | None, now_ns: int) -> int:
     if at is None:
         return now_ns
     if not isinstance(at, datetime):
-        raise InvalidUsage(f"an instant must be a datetime with a time zone; got {at!r}")
+        raise InvalidUsage(f"an instant must be a datetime with a time zone; got {shown(at)}")
     if at.tzinfo is None:
         raise InvalidUsage(f"{at!r} has no time zone: give one, such as datetime(..., tzinfo=timezone.utc)")
     since = at - _EPOCH

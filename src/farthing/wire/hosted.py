@@ -55,7 +55,7 @@ def hosted(route: Route, model: str, body: Mapping[str, Any]) -> Hosted | None:
     if route.flavour == "anthropic.messages":
         return _at_anthropic(body)
     found = _declared(body) if body.get("tools") else None
-    if route.flavour != "openai.chat":
+    if route.flavour != "openai.chat" or (_ASKS.isdisjoint(body) and _searcher(model) is None):
         return found
     searches = _searches(model, body)
     if found is None or searches is None:
@@ -94,8 +94,6 @@ def _kind(tool: object) -> str | None:
 def _searches(model: str, body: Mapping[str, Any]) -> Hosted | None:
     """What makes a chat completion search the web, other than tools."""
     searcher = _searcher(model)
-    if searcher is None and _ASKS.isdisjoint(body):
-        return None
     if searcher is not None and not searcher.startswith(":"):
         return Hosted(UNLIMITED, ("web_search",))
     live = body.get("search_parameters")  # xAI: billed by each source that it reads
