@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from pathlib import Path
 
 import certifi
@@ -101,11 +102,24 @@ def _homes(tmp_path_factory):
     return (base / str(number) for number in itertools.count())
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _temporary():
+    """A folder for what is temporary: in that of the machine, others may have left what was spilled."""
+    with (
+        tempfile.TemporaryDirectory(prefix="farthing-tests-") as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        Path(folder).chmod(0o755)
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", None)
+        yield Path(folder)
+
+
 @pytest.fixture(scope="session")
-def _one_root(tmp_path_factory):
+def _one_root(_temporary):
     """A file with one certificate authority: each client reads all that are trusted, which takes 25 ms."""
     one, end, _ = Path(certifi.where()).read_text("utf-8").partition("-----END CERTIFICATE-----\n")
-    path = tmp_path_factory.mktemp("roots") / "one.pem"
+    path = _temporary / "one.pem"
     path.write_text(one + end, "utf-8")
     return path
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -176,9 +177,13 @@ def test_a_locked_ledger_is_waited_for_once_for_all(tmp_path: Path, clock: Clock
     connections = ledger._connections  # type: ignore[attr-defined]
     wait = connections._lock.__class__.wait
     with pytest.MonkeyPatch.context() as patch, (tmp_path / "ledger.db.lock").open("rb") as lock:
-        patch.setattr(connections._lock.__class__, "wait", lambda self: (waits.append(self), wait(self)))
+        entered = threading.Event()
+        patch.setattr(
+            connections._lock.__class__, "wait", lambda self: (waits.append(self), entered.set(), wait(self))
+        )
         fcntl.flock(lock, fcntl.LOCK_EX)
         answers = ledger.together([reservation(ledger) for _ in range(20)])
+        assert entered.wait(20)
     assert {type(answer) for answer in answers} == {LedgerLocked}
     assert len(waits) == 1
     ledger.wait_longer(20)  # for a thread of its own that has the lock file now

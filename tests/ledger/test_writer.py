@@ -24,7 +24,7 @@ from farthing.records import Budget
 from ledger.making import USD, Clock, entry, opened, python, reservation, reserved, settlement, with_budget
 
 PATIENCE = 30
-BEGUN = 1.5
+BEGUN = 3.0
 """Seconds after which a caller goes, by when the writer's thread has surely begun what he asked."""
 
 
@@ -299,6 +299,7 @@ def test_one_write_that_must_reach_the_disk_makes_all_of_its_commit_reach_it(pat
     with locked(ledger):
         normal = Asked(ledger, *[lambda: ledger.reserve(reservation(ledger)) for _ in range(3)])
     normal.all()
+    until(lambda: not ledger._writer._queueing)
     with locked(ledger):
         mixed = Asked(
             ledger,
