@@ -112,6 +112,27 @@ def test_an_end_has_every_field(provider, ledger_path):
 PROMPT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is a farthing?"}]
 
 
+SAYS_MORE: dict[str, Any] = {
+    "conversation": "conv_1",
+    "functions": [{"name": "f"}],
+    "n": 2,
+    "best_of": 2,
+    "previous_response_id": "resp_1",
+    "prediction": {"type": "content", "content": "x"},
+    "prompt": {"id": "pmpt_1"},
+    "reasoning": {"effort": "high"},
+    "response_format": {"type": "json_object"},
+    "search_parameters": {"mode": "on"},
+    "service_tier": "flex",
+    "speed": "fast",
+    "text": {"format": {"type": "json_schema"}},
+    "thinking": {"type": "enabled"},
+    "tools": [{"type": "web_search"}],
+    "web_search_options": {},
+}
+"""Fields that change what a call may cost, or how it is counted."""
+
+
 @pytest.mark.parametrize("path", [route.path for route in wire.ROUTES if "*" not in route.path])
 @pytest.mark.parametrize(
     "model", ["gpt-4o", "gpt-4o-search-preview", "sonar-deep-research", "claude-sonnet-4-5"]
@@ -127,6 +148,8 @@ def test_a_request_of_usual_fields_is_read_as_any_other(path, model):
     assert quickly.plain
     assert not slowly.plain
     assert quickly == replace(slowly, body=usual, sent=usual, plain=True)
+    for field, said in SAYS_MORE.items():
+        assert not wire.read_request("post", path, {**usual, field: said}).plain, field
     if quickly.route.measure == "tokens":
         price = {"provider": None, "base_url": None, "at_ns": 0}
         fast, slow = (quote(each, default(), **price) for each in (quickly, slowly))

@@ -92,7 +92,7 @@ class InsufficientCredits(Refused):
         resets_at: when the window ends (aware, UTC); None where nothing resets.
         retry_after: seconds until the money may be there: the time that a call takes if `transient`, else the
             time to `resets_at`; None where nothing resets. It does not help a call that needs more than the
-            whole limit: then `required > limit`.
+            whole limit: then `required` is above `limit`.
         transient: True if the money is only held by calls that have not ended. They are running, or their
             process was killed and its lease (ten minutes) has not run out: nobody can tell before.
     """

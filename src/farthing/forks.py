@@ -19,10 +19,10 @@ from operator import call
 from types import FrameType, ModuleType
 from typing import Any, Final, Protocol
 
-__all__ = ["Quiet", "finished_before_forks", "renewed_in_children"]
+__all__ = ["Quiet", "finished_before_forks", "renewed_in_children", "wait_before_others"]
 
 _PATIENCE: Final = 30.0
-"""Seconds that a fork waits at most for what another thread is loading: a child that cannot load it hangs."""
+"""Seconds that a fork waits at most for imports, and as many for locks: a child that cannot load it hangs."""
 
 _PAUSE: Final = 0.001
 _IMPORTING: Final = "<frozen importlib._bootstrap>"
@@ -69,6 +69,11 @@ class Quiet:
                 return
 
     @property
+    def is_taking(self) -> bool:
+        """Whether this thread has taken what there was to be had, and not given it back."""
+        return threading.get_ident() in self._notes
+
+    @property
     def is_whole(self) -> bool:
         """Whether this thread has all of them; in a child, whether the one that forked had."""
         note = self._notes.get(threading.get_ident())
@@ -106,18 +111,27 @@ def _is_imported_for_us() -> bool:
     me = threading.get_ident()
     for thread, at in sys._current_frames().items():  # noqa: SLF001  documented
         frame: FrameType | None = at if thread != me else None
-        importing = False
+        importing = False  # by this very frame: what a tracked function imports is not for us
         while frame is not None:
-            if frame.f_code.co_filename == _IMPORTING:
-                importing = True
-            elif importing and frame.f_globals.get("__name__", "").partition(".")[0] == "farthing":
+            package = str(frame.f_globals.get("__name__")).partition(".")[0]
+            if importing and package == "farthing":
                 return True
+            importing = frame.f_code.co_filename == _IMPORTING or (importing and package == "importlib")
             frame = frame.f_back
     return False
 
 
+def wait_before_others() -> None:
+    """Have a fork wait for what is being loaded before the hooks that are registered so far take anything: of
+    hooks before a fork, the last one runs first."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_before)
+
+
 def _before() -> None:
     """A module that a thread was importing stays locked in the child, where nobody ends its import."""
+    if _loading.is_taking:
+        return
     deadline = time.monotonic() + _PATIENCE
     while _is_imported_for_us() and time.monotonic() < deadline:
         time.sleep(_PAUSE)

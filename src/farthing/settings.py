@@ -27,9 +27,10 @@ __all__ = [
     "checked_tags",
     "checked_text",
     "current",
+    "is_within",
+    "leave",
     "put_back",
     "resolve",
-    "within",
 ]
 
 BudgetLike = Budget | str | int | float | Decimal
@@ -117,7 +118,14 @@ def put_back(variable: ContextVar[T], token: Token[T]) -> bool:
     return True
 
 
-def within(frame: Frame) -> bool:
+def leave(frame: Frame, token: Token[Frame | None]) -> None:
+    """End what was set in force by this token. An outer scope that was left inside has put back what was
+    around it, and that stays."""
+    if is_within(frame):
+        put_back(current, token)
+
+
+def is_within(frame: Frame) -> bool:
     """Whether what runs here runs in this frame, or in one inside of it."""
     here = current.get()
     while here is not None and here is not frame:

@@ -62,7 +62,11 @@ def _connected(deadline: Deadline, address: tuple[str, int], *_: object) -> sock
     failure = OSError("a host without an address")
     found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
     for tried, (family, kind, protocol, _name, at) in enumerate(found):
-        made = socket.socket(family, kind, protocol)
+        try:
+            made = socket.socket(family, kind, protocol)
+        except OSError as error:  # of a kind that this machine does not have
+            failure = error
+            continue
         try:
             made.settimeout(deadline.left() / (len(found) - tried))
             made.connect(at)

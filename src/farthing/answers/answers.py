@@ -259,7 +259,7 @@ def _where(**given: str | None) -> dict[str, str]:
 
 
 def _checked_groups(by: str | Sequence[str]) -> tuple[str, ...]:
-    groups = (by,) if isinstance(by, str) else by if isinstance(by, Iterable) else (by,)
+    groups = (by,) if isinstance(by, str) or not isinstance(by, Iterable) else tuple(by)
     for group in groups:
         if group not in _GROUPS:
             raise InvalidUsage(f"by knows {', '.join(_GROUPS)}; got {shown(group)}")

@@ -11,9 +11,9 @@ import click
 from farthing.cli.options import asked, output_options
 from farthing.cli.sheet import Column, Field, Sheet, emit
 from farthing.cli.told import Told
-from farthing.ledger import Ledger, open_ledger
 
 if TYPE_CHECKING:
+    from farthing.ledger import Ledger
     from farthing.meter.meter import Meter
 
 __all__ = ["backup"]
@@ -49,7 +49,10 @@ def backup(file: Path, ledger: str | None, form: str | None) -> None:
 
 def _opened(meter: Meter) -> Ledger:
     """Aside from the engine, which asks for budgets: one of an older release can be copied, and no more."""
-    return open_ledger(meter.ledger_path, clock=meter.engine.clock, read_only=True)
+    from farthing.ledger import open_ledger  # noqa: PLC0415  for this command only
+
+    clock = meter.engine.clock
+    return open_ledger(meter.ledger_path, clock=clock, timeout=meter.ledger_timeout, read_only=True)
 
 
 def _checked_name(file: Path) -> None:

@@ -120,7 +120,7 @@ def is_missing(where: str | Path) -> bool:
         found = Path(text).expanduser().stat()
     except FileNotFoundError:
         return True
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):  # a home of nobody
         return False
     return stat.S_ISREG(found.st_mode) and found.st_size == 0
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import weakref
 from collections.abc import AsyncGenerator, Callable, Generator
 from types import CoroutineType
-from typing import Any
+from typing import Any, Final
 
-from farthing.settings import Frame, current, put_back, within
+from farthing.settings import Frame, current, is_within, leave
 
-__all__ = ["async_generator", "awaits", "coroutine", "function", "generator", "runner"]
+__all__ = ["ONE", "async_generator", "awaits", "coroutine", "function", "generator", "runner"]
+
+ONE: Final = 2
+"""References to what one variable holds, as `sys.getrefcount` tells them: its argument is another."""
 
 
 def runner(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -25,13 +29,15 @@ def runner(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def function(frame: Frame, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """`fn`, called in the frame; a coroutine that it returns is awaited in it."""
+    """`fn`, called in the frame; a coroutine that it returns, and nobody else holds, is awaited in it."""
     token = current.set(frame)
     try:
         made = fn(*args, **kwargs)
     finally:
-        put_back(current, token)
-    return awaits(made, coroutine(frame, lambda: made)) if isinstance(made, CoroutineType) else made
+        leave(frame, token)
+    if isinstance(made, CoroutineType) and sys.getrefcount(made) <= ONE:
+        return awaits(made, coroutine(frame, lambda: made))
+    return made
 
 
 async def coroutine(frame: Frame, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -40,7 +46,7 @@ async def coroutine(frame: Frame, fn: Callable[..., Any], /, *args: Any, **kwarg
     try:
         return await fn(*args, **kwargs)
     finally:
-        put_back(current, token)
+        leave(frame, token)
 
 
 def generator(frame: Frame, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
@@ -56,7 +62,7 @@ def generator(frame: Frame, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
             return stop.value
         finally:
             inside = _innermost(frame)
-            put_back(current, token)
+            leave(frame, token)
         try:
             value, step = (yield item), made.send
         except GeneratorExit:
@@ -64,7 +70,7 @@ def generator(frame: Frame, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
             try:
                 made.close()
             finally:
-                put_back(current, token)
+                leave(frame, token)
             raise
         except BaseException as error:
             value, step = error, made.throw
@@ -84,7 +90,7 @@ async def async_generator(
             return
         finally:
             inside = _innermost(frame)
-            put_back(current, token)
+            leave(frame, token)
         try:
             value, step = (yield item), made.asend
         except GeneratorExit:
@@ -92,7 +98,7 @@ async def async_generator(
             try:
                 await made.aclose()
             finally:
-                put_back(current, token)
+                leave(frame, token)
             raise
         except BaseException as error:
             value, step = error, made.athrow
@@ -117,4 +123,4 @@ def _ended(made: CoroutineType[Any, Any, Any], dropped: Callable[[], None] | Non
 def _innermost(frame: Frame) -> Frame:
     """The scope inside of the frame that is in force here, else the frame."""
     here = current.get()
-    return here if here is not None and within(frame) else frame
+    return here if here is not None and is_within(frame) else frame

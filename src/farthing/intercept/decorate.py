@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import sys
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextvars import Token
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from types import CoroutineType
@@ -34,7 +34,7 @@ from farthing.guard import Again
 from farthing.intercept import carried
 from farthing.intercept.scopes import Scope
 from farthing.log import say_once
-from farthing.settings import BudgetLike, Frame, Who, current, put_back, within
+from farthing.settings import BudgetLike, Frame, Who, current, leave
 from farthing.struck import was_struck
 from farthing.usage import Reading
 
@@ -122,8 +122,9 @@ class _Around:
             self._fail(entry, error)
             raise
         finally:
-            _reset(entry, token)
-        if isinstance(result, CoroutineType):  # its calls are still to be made
+            leave(entry.frame, token)
+        if isinstance(result, CoroutineType) and sys.getrefcount(result) <= carried.ONE:
+            # Its calls are still to be made. What somebody else holds, as a task, is run by that.
             return carried.awaits(result, self._awaited(entry, result), functools.partial(_drop, entry))
         self._book(entry, result)
         return result
@@ -151,7 +152,7 @@ class _Around:
             await self._afail(entry, error, driven)
             raise
         finally:
-            _reset(entry, token)
+            leave(entry.frame, token)
         await self._abook(entry, result)
         return result
 
@@ -159,8 +160,9 @@ class _Around:
         entry = self._enter()
         if entry is None:
             return (yield from wrapped(*args, **kwargs))
+        made = wrapped(*args, **kwargs)  # wrong arguments hold nothing
         self._hold(entry, args, kwargs)
-        inner = carried.generator(entry.frame, wrapped, *args, **kwargs)
+        inner = carried.generator(entry.frame, lambda: made)
         step, value, last = inner.send, None, None
         while True:
             try:
@@ -190,8 +192,9 @@ class _Around:
         if entry is None:
             inner = wrapped(*args, **kwargs)
         else:
+            made = wrapped(*args, **kwargs)
             await self._ahold(entry, args, kwargs)
-            inner = carried.async_generator(entry.frame, wrapped, *args, **kwargs)
+            inner = carried.async_generator(entry.frame, lambda: made)
         step, value, last = inner.asend, None, None
         while True:
             driven = Driven()
@@ -380,9 +383,3 @@ def _drop(entry: _Entry) -> None:
     held, entry.hold = entry.hold, None
     if held is not None:
         later(entry.engine, held.release)
-
-
-def _reset(entry: _Entry, token: Token[Frame | None]) -> None:
-    """An outer scope that was left inside has put back what was around it, and that stays."""
-    if within(entry.frame):
-        put_back(current, token)

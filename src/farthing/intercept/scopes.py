@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable
 from contextvars import Token
 from decimal import Decimal
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
+
+import wrapt
 
 from farthing import money
 from farthing.engine import Engine, closes, receipt_of_row
@@ -17,7 +18,7 @@ from farthing.intercept import carried
 from farthing.ledger.store import Bound, Totals
 from farthing.log import say_once
 from farthing.records import Receipt, Usage
-from farthing.settings import BudgetLike, Frame, Who, attach, current, put_back, within
+from farthing.settings import BudgetLike, Frame, Who, attach, current, is_within, put_back
 
 __all__ = ["Scope"]
 
@@ -80,7 +81,7 @@ class Scope:
         if token is None:
             return
         frame = self._entered()
-        if within(frame):
+        if is_within(frame):
             if not put_back(current, token):
                 current.set(frame.parent)  # it was carried here, and is left here
         elif not _is_of_here(token) and not closes(error):
@@ -103,7 +104,13 @@ class Scope:
     def bind(self, fn: Callable[P, R]) -> Callable[P, R]:
         """`fn`, to be called in another thread, with its calls booked in this scope. Functions, coroutine
         functions, generator functions and asynchronous ones keep their kind."""
-        return functools.update_wrapper(functools.partial(carried.runner(fn), self._entered(), fn), fn)
+        frame, run = self._entered(), carried.runner(fn)
+
+        def within(wrapped: Callable[..., R], _instance: object, args: Any, kwargs: Any) -> R:
+            inside: R = run(frame, wrapped, *args, **kwargs)
+            return inside
+
+        return wrapt.FunctionWrapper(fn, within)
 
     @property
     def run(self) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from farthing.errors import LedgerError
-from farthing.forks import Quiet
+from farthing.forks import Quiet, wait_before_others
 from farthing.ledger.sqlite import SqliteLedger
 from farthing.ledger.store import Clock, Durability
 from farthing.ledger.writing.connection import MEMORY
@@ -131,3 +131,4 @@ if hasattr(os, "register_at_fork"):
         after_in_parent=_after_fork_in_parent,
         after_in_child=_after_fork_in_child,
     )
+    wait_before_others()

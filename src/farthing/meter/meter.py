@@ -108,7 +108,7 @@ class Meter(Booking, Correcting, Asking):
         _tokens("output_cap", output_cap)
         self._where = ledger
         self._durability: Durability = durability
-        self._timeout = _seconds("ledger_timeout", ledger_timeout)
+        self.ledger_timeout = _seconds("ledger_timeout", ledger_timeout)
         self._clock = clock
         stated = stated_prices(prices)
         self._stored = Stored()
@@ -182,7 +182,7 @@ class Meter(Booking, Correcting, Asking):
                 self.ledger_path,
                 clock=self._clock,
                 durability=self._durability,
-                timeout=self._timeout,
+                timeout=self.ledger_timeout,
                 read_only=self.read_only,
             )
         )

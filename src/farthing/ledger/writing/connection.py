@@ -178,7 +178,7 @@ class Connections:
     def give_back(self) -> None:
         """Unlock the lock file if a write was struck before it could; not while one is at work."""
         if not self.mutex.locked():
-            with self.mutex:
+            with self.mutex:  # see `write`; who takes it in between is waited for
                 if self._lock is not None:
                     self._lock.release()
 
@@ -378,7 +378,7 @@ class Connections:
             return  # a copy of its own
         for conn in (self._conn, *readers):
             if conn is not None:
-                (put_by if quiet else leave_alone)(conn)
+                put_by(conn, self.where) if quiet else leave_alone(conn)
         if self._lock is not None:
             self._lock.close()
         self._conn = self._lock = None
