@@ -120,6 +120,21 @@ def test_spend_sums_by_any_combination(meter):
     assert (row.calls, row.input_tokens, row.cached_tokens, row.output_tokens) == (1, 1000, 400, 100)
 
 
+@pytest.mark.parametrize("kind", [list, iter, lambda groups: (group for group in groups), dict.fromkeys])
+def test_spend_sums_by_groups_of_any_iterable(meter, kind):
+    book(meter, "0.25", account="acme")
+    book(meter, "1", account="zoe")
+    expected = meter.reports.spend(("account", "model"))
+    assert [dict(row.group) for row in expected] == [
+        {"account": "acme", "model": "gpt-4o"},
+        {"account": "zoe", "model": "gpt-4o"},
+    ]
+    assert meter.reports.spend(kind(["account", "model"])) == expected
+    assert asyncio.run(meter.reports.aspend(kind(["account", "model"]))) == expected
+    with pytest.raises(InvalidUsage, match="by knows"):
+        meter.reports.spend(kind(["account", "nothing"]))
+
+
 def test_weeks_begin_on_monday_and_add_up_to_the_days(meter):
     for days in range(21):
         book(meter, 1, on=NOON - timedelta(days=days))

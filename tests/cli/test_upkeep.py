@@ -7,11 +7,13 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from cli.running import farthing, told, within
 from farthing import Meter, Usage
+from farthing import ledger as ledgers
 from farthing.ledger.upkeep import spill
 from farthing.ledger.upkeep.migrations import STEPS
 from faults.world import small_disk
@@ -36,6 +38,33 @@ def test_a_ledger_of_an_older_release_can_be_copied_before_a_program_changes_it(
     ended = farthing("backup", tmp_path / "copy.db", "--ledger", ledger)
     assert (ended.status, ended.err) == (0, "")
     assert "older farthing" in told(farthing("report", "--ledger", ledger))
+
+
+def test_a_backup_of_a_ledger_that_somebody_keeps_to_himself_gives_up(ledger, tmp_path):
+    (tmp_path / "farthing.toml").write_text("ledger_timeout = 0.1\n", encoding="utf-8")
+    copy = tmp_path / "copy.db"
+    with closing(sqlite3.connect(ledger, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        ended = farthing("backup", copy, "--ledger", ledger, cwd=tmp_path)
+    assert ended.status == 1
+    assert "has locked" in told(ended)
+    assert not copy.exists()
+
+
+def test_a_backup_waits_for_the_ledger_as_long_as_the_settings_say(ledger, tmp_path, monkeypatch):
+    opened, timeouts = ledgers.open_ledger, []
+
+    def opening(*given, **named):
+        timeouts.append(named.get("timeout"))
+        return opened(*given, **named)
+
+    monkeypatch.setattr(ledgers, "open_ledger", opening)
+    monkeypatch.chdir(tmp_path)
+    for timeout in (0.5, 20):
+        Path("farthing.toml").write_text(f"ledger_timeout = {timeout}\n", encoding="utf-8")
+        assert within("backup", f"copy-{timeout}.db", "--ledger", ledger).status == 0
+    assert timeouts == [0.5, 20]
 
 
 def test_a_backup_into_a_folder_that_is_not_there_says_so(ledger, tmp_path):

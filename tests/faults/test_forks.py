@@ -43,8 +43,8 @@ meter = Meter(sys.argv[1], durability="fast", ledger_timeout=20)
 """
 
 
-def run(code: str, *arguments: object) -> str:
-    process = python(BEGIN + code, *arguments)
+def run(code: str, *arguments: object, before: str = "") -> str:
+    process = python(before + BEGIN + code, *arguments)
     out, err = process.communicate(timeout=100)
     assert process.returncode == 0, err
     return out.strip()
@@ -169,98 +169,6 @@ print(went_well(pid), len(taken), all(free(*each) for each in holders))
     assert out.splitlines() == ["[]", "True 10 True"]
 
 
-def test_a_fork_waits_for_what_a_thread_is_loading(tmp_path: Path) -> None:
-    """Else the module that is being imported stays locked in the child."""
-    out = run(
-        """
-thread = threading.Thread(target=lambda: meter.engine.catalog.rates("gpt-4o", at_ns=time.time_ns()))
-thread.start()
-while "genai_prices" not in sys.modules:
-    time.sleep(0.0005)
-pid = child(lambda: print(meter.engine.catalog.rates("gpt-4o", at_ns=time.time_ns()) is not None, flush=True))
-thread.join()
-print(went_well(pid))
-""",
-        tmp_path / "ledger.db",
-    )
-    assert out.split() == ["True", "True"]
-
-
-@pytest.mark.parametrize("waits", [True, False])
-def test_a_fork_waits_for_a_thread_that_looks_for_the_temporary_folder(tmp_path: Path, waits: bool) -> None:
-    """`tempfile` does so under a lock of its own, which nobody gives back in the child."""
-    Meter(tmp_path / "ledger.db").warm()
-    out = run(
-        f"""
-import tempfile
-from farthing import forks
-if not {waits}:
-    forks._finished.remove((sys.modules["farthing.ledger.upkeep.spill"], "_lock"))
-looks, takes = tempfile._get_default_tempdir, forks._loading.take
-reached, forking = threading.Event(), threading.Event()
-def slowly():
-    reached.set()
-    forking.wait(60)
-    return looks()
-def take(*given):
-    if {waits}:
-        forking.set()
-    takes(*given)
-tempfile._get_default_tempdir, forks._loading.take = slowly, take
-thread = threading.Thread(target=record, args=(meter,))
-thread.start()
-reached.wait(60)
-def look():
-    faulthandler.dump_traceback_later(20 if {waits} else 1, exit=True)
-    tempfile.gettempdir()
-pid = child(look)
-forking.set()
-thread.join()
-print(went_well(pid))
-""",
-        tmp_path / "ledger.db",
-    )
-    assert out == str(waits)
-
-
-@pytest.mark.parametrize("waits", [True, False], ids=["", "control"])
-def test_a_fork_waits_for_what_a_thread_imports_for_us(tmp_path: Path, waits: bool) -> None:
-    out = run(
-        f"""
-import importlib.abc
-from farthing import Budget, forks
-assert "zoneinfo" not in sys.modules
-asks, reached, forking = forks._is_imported_for_us, threading.Event(), threading.Event()
-class Slow(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name == "zoneinfo" and not reached.is_set():
-            reached.set()
-            forking.wait(60)
-def is_imported():
-    if not {waits}:
-        return False
-    forking.set()
-    return asks()
-sys.meta_path.insert(0, Slow())
-forks._is_imported_for_us = is_imported
-def zoned():
-    Budget("all", 1, "day", timezone="Europe/Berlin")
-thread = threading.Thread(target=zoned)
-thread.start()
-reached.wait(60)
-def look():
-    faulthandler.dump_traceback_later(20 if {waits} else 1, exit=True)
-    zoned()
-pid = child(look)
-forking.set()
-thread.join()
-print(went_well(pid))
-""",
-        tmp_path / "ledger.db",
-    )
-    assert out == str(waits)
-
-
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="this system does not say what is open")
 def test_a_child_closes_its_parents_connections_when_it_uses_a_ledger_and_not_before(tmp_path: Path) -> None:
     """A close needs locks of SQLite's own, which any thread of the parent may have held at the fork."""
@@ -287,6 +195,49 @@ print(went_well(child(use)), went_well(child(lambda: None)), opened() - there)
     assert int(first.split()[0]) >= 2
     assert first.split()[1] == "0"
     assert others == ["0", "True True 0"]
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["reader", "writer"])
+@pytest.mark.parametrize("guarded", [True, False], ids=["", "control"])
+def test_a_child_does_not_remove_the_log_of_a_process_that_was_killed(
+    tmp_path: Path, reads: bool, guarded: bool
+) -> None:
+    """Whoever closes a ledger last does so, by name: its parent has closed it since the fork."""
+    path = tmp_path / "ledger.db"
+    killed = f"""
+import os, sys
+from farthing import Meter
+meter = Meter({str(path)!r}, durability="fast")
+for _ in range(3):
+    meter.record(model="gpt-4o", usage={{"input_tokens": 1, "output_tokens": 1}})
+os.kill(os.getpid(), 9)
+"""
+    out = run(
+        f"""
+import contextlib, subprocess
+from farthing.ledger.writing import inherited
+if not {guarded}:
+    inherited._not_the_last = lambda *_: contextlib.nullcontext()
+record(meter)
+if {reads}:
+    meter.engine.ledger.calls()
+ours, theirs = os.pipe()
+def use():
+    os.read(ours, 1)
+    record(meter)
+    print(len(meter.engine.ledger.calls()), meter.engine.ledger.check(), flush=True)
+pid = child(use)
+meter.close()
+print(subprocess.run([sys.executable, "-c", sys.argv[2]]).returncode, flush=True)
+os.write(theirs, b"x")
+went_well(pid)
+""",
+        path,
+        killed,
+    )
+    ended, *rest = out.splitlines()
+    assert ended == "-9"
+    assert (rest == ["5 []"]) is guarded
 
 
 def test_two_threads_fork_at_once(tmp_path: Path) -> None:

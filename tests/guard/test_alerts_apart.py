@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import os
 import queue
@@ -147,11 +148,18 @@ messenger._LOOK_SECONDS = 1e5
 path, url, guarded = sys.argv[1:]
 if not guarded:
     Messenger.forked = lambda _: None
-heard = threading.Semaphore(0)
+arrived, deliver, deaf = threading.Semaphore(0), Messenger.deliver, False
+
+def delivers(self, *channels):
+    came = 0 if deaf and os.getpid() == parent else deliver(self, *channels)
+    if came:
+        arrived.release()
+    return came
+
+Messenger.deliver = delivers
 
 def told(alert):
     print(os.getpid() == parent, alert.threshold, flush=True)
-    heard.release()
 
 def spend():
     meter.record(model="gpt-4o", usage=Usage(input_tokens=0, output_tokens=0), cost="0.6")
@@ -160,12 +168,15 @@ parent = os.getpid()
 meter = metered(path, on_alert=told, alert_url=url)
 meter.set_budget(Budget("all", 1, "total", alerts=(0.5, 1.0)))
 spend()
-heard.acquire(timeout=60)
+for way in range(2):
+    arrived.acquire(timeout=60)
+deaf = True  # the rest is the child's
 child = os.fork()
 if not child:
     spend()
     meter.engine.sweep()
-    heard.acquire(timeout=60 if guarded else 0.1)
+    for way in range(2):
+        arrived.acquire(timeout=60 if guarded else 0.1)
     meter.close()
     os._exit(0)
 os.waitpid(child, 0)
@@ -293,19 +304,47 @@ def test_an_alert_has_arrived_where_the_status_says_so_whatever_becomes_of_the_b
     assert begun.is_set()
 
 
+NO_FAMILY = 9_999
+
+
+def leads_to(patch: pytest.MonkeyPatch, *addresses: tuple[int, Any]) -> None:
+    """Every host has these, each with its family, in this order."""
+    found = [(family, socket.SOCK_STREAM, 0, "", at) for family, at in addresses]
+    patch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+
+def port_of(hook: FakeProvider) -> int:
+    return int(hook.base_url.removesuffix("/v1").rpartition(":")[2])
+
+
 def test_a_host_whose_first_address_refuses_is_reached_at_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with FakeProvider(lambda _: Reply(body=OK)) as hook, socket.create_server(("127.0.0.1", 0)) as gone:
         nowhere = gone.getsockname()
         gone.close()
-        port = int(hook.base_url.removesuffix("/v1").rpartition(":")[2])
-        asks = socket.getaddrinfo
-
-        def two(*asked: Any, **options: Any) -> list[Any]:
-            [(family, kind, protocol, name, at)] = asks("127.0.0.1", port, type=socket.SOCK_STREAM)
-            return [(family, kind, protocol, name, each) for each in (nowhere, at)]
-
-        monkeypatch.setattr(socket, "getaddrinfo", two)
-        Webhook(f"http://localhost:{port}/").post(ALERT, "secret", 1)
+        at = ("127.0.0.1", port_of(hook))
+        leads_to(monkeypatch, (socket.AF_INET, nowhere), (socket.AF_INET, at))
+        Webhook(f"http://localhost:{at[1]}/").post(ALERT, "secret", 1)
         assert len(hook.requests) == 1
+
+
+def test_a_host_whose_first_address_is_of_a_family_without_sockets_is_reached_at_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As that of IPv6 on a machine that has none."""
+    with pytest.raises(OSError, match=os.strerror(errno.EAFNOSUPPORT)):
+        socket.socket(NO_FAMILY, socket.SOCK_STREAM)
+    with FakeProvider(lambda _: Reply(body=OK)) as hook:
+        at = ("127.0.0.1", port_of(hook))
+        leads_to(monkeypatch, (NO_FAMILY, at), (socket.AF_INET, at))
+        Webhook(f"http://localhost:{at[1]}/").post(ALERT, "secret", 1)
+        assert len(hook.requests) == 1
+
+
+def test_a_host_with_no_address_of_a_family_with_sockets_fails_as_one_that_refuses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    leads_to(monkeypatch, (NO_FAMILY, ("127.0.0.1", 9)))
+    with pytest.raises(URLError, match=os.strerror(errno.EAFNOSUPPORT)):
+        Webhook("http://localhost:9/").post(ALERT, "secret", 1)

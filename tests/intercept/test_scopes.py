@@ -14,7 +14,7 @@ from openai import AsyncOpenAI
 
 from farthing import Budget, FarthingError, InsufficientCredits
 from farthing.intercept import carried
-from intercept.kit import ASK, rows_of
+from intercept.kit import ASK, TOLD, USUAL, rows_of
 from intercept.steps import play, returning, settled, step
 
 COST = Decimal("0.00322")
@@ -185,11 +185,79 @@ def test_a_bound_function_keeps_its_kind_and_signature(kit):
             assert inspect.signature(bound) == inspect.signature(fn)
             assert (bound.__name__, bound.__doc__) == (fn.__name__, fn.__doc__)
             for kind in (
+                inspect.isfunction,
                 inspect.isgeneratorfunction,
                 inspect.isasyncgenfunction,
                 inspect.iscoroutinefunction,
             ):
                 assert kind(bound) == kind(fn)
+
+
+def _two_of(kit, what):
+    """Two functions of one kind, and what calls them to their end."""
+    body = {"model": "gpt-4o", "usage": TOLD}
+
+    def summarise():
+        return body
+
+    def translate():
+        return body
+
+    async def asummarise():
+        return body
+
+    async def atranslate():
+        return body
+
+    def pages():
+        yield body
+
+    def lines():
+        yield body
+
+    async def apages():
+        yield body
+
+    async def alines():
+        yield body
+
+    if what == "function":
+        return kit.pick((summarise, translate), (asummarise, atranslate)), lambda fn: kit.run(fn())
+    return kit.pick((pages, lines), (apages, alines)), lambda fn: list(kit.items(fn()))
+
+
+@pytest.mark.parametrize("what", ["function", "generator function"])
+def test_bound_functions_that_are_tracked_keep_their_names_and_their_budgets_apart(kit, what):
+    fns, call = _two_of(kit, what)
+    with kit.meter.scope(account="acme") as run:
+        tracked = [kit.meter.track_usage(budget="$1/day")(run.bind(fn)) for fn in fns]
+    for fn in tracked:
+        call(fn)
+    assert [row.tags["function"] for row in kit.rows()] == [fn.__qualname__ for fn in fns]
+    windows = kit.meter.windows()
+    assert len({window.budget for window in windows}) == 2
+    assert [window.spent for window in windows] == [USUAL, USUAL]
+
+
+def test_a_bound_function_is_a_method_where_it_is_one_of_a_class(kit):
+    client = kit.client()
+
+    def ask(self):
+        return self, client.chat.completions.create(**ASK)
+
+    async def aask(self):
+        return self, await client.chat.completions.create(**ASK)
+
+    with kit.meter.scope(account="acme") as run:
+
+        class Writer:
+            write = run.bind(kit.pick(ask, aask))
+
+    writer = Writer()
+    assert kit.run(writer.write())[0] is writer
+    assert kit.run(Writer.write(writer))[0] is writer
+    assert kit.run(run.bind(writer.write)())[0] is writer
+    assert [row.account for row in kit.rows()] == ["acme"] * 3
 
 
 @pytest.mark.one_colour("tasks call asynchronous clients")

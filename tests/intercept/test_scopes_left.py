@@ -8,9 +8,11 @@ import contextvars
 import pytest
 from openai import AsyncOpenAI
 
-from farthing.intercept import scopes
+from farthing import settings
+from farthing.intercept import carried, decorate, scopes
+from farthing.settings import current, put_back
 from intercept.kit import ASK, rows_of
-from intercept.steps import asking, play, settled, step
+from intercept.steps import asking, play, returning, settled, step
 
 
 def _told(caplog):
@@ -66,7 +68,8 @@ def test_a_scope_that_is_left_comes_back_with_no_other(kit, caplog):
 
 
 def test_the_control_a_scope_that_is_left_comes_back(kit, monkeypatch):
-    monkeypatch.setattr(scopes, "within", lambda frame: True)
+    for module in (scopes, settings):
+        monkeypatch.setattr(module, "is_within", lambda frame: True)
     assert _take_turns(kit)[-1] == "alice"
 
 
@@ -86,19 +89,6 @@ def test_an_old_scope_that_is_closed_leaves_a_newer_one_in_force(kit):
     assert [row.account for row in kit.rows()] == ["alice", "bob", "carol", "default"]
 
 
-def test_a_scope_that_a_tracked_function_has_ended_does_not_come_back_after_it(kit):
-    client = kit.client()
-
-    async def scenario():
-        pages = asking(kit, client, "alice", times=1)()
-        await step(pages)
-        await settled(kit.meter.track_usage(kit.pick(_end, _aend))(pages))
-        await settled(client.chat.completions.create(**ASK))
-
-    play(kit, scenario())
-    assert [row.account for row in kit.rows()] == ["alice", "default"]
-
-
 def _end(pages):
     list(pages)
 
@@ -106,6 +96,76 @@ def _end(pages):
 async def _aend(pages):
     async for _ in pages:
         pass
+
+
+def _end_and_yield(pages):
+    yield _end(pages)
+
+
+async def _aend_and_yield(pages):
+    yield await _aend(pages)
+
+
+def _end_within(kit, how, what):
+    """The accounts of a scope in a generator that such a function runs to its end, and of a call after it."""
+    client = kit.client()
+    fn = {
+        "function": kit.pick(_end, _aend),
+        "generator function": kit.pick(_end_and_yield, _aend_and_yield),
+        "function that returns a coroutine": returning(_aend),
+    }[what]
+
+    async def scenario():
+        pages = asking(kit, client, "alice", times=1)()
+        await step(pages)
+        with kit.meter.scope(account="bob") as run:
+            around = run.bind(fn) if how == "bound" else None
+        made = (around or kit.meter.track_usage(account="bob")(fn))(pages)
+        if what == "generator function":
+            for _ in range(2):  # the second one ends it
+                await step(made)
+        else:
+            await settled(made)
+        await settled(client.chat.completions.create(**ASK))
+
+    play(kit, scenario())
+    return [row.account for row in kit.rows()]
+
+
+HOW = pytest.mark.parametrize("how", ["tracked", "bound"])
+WHAT = pytest.mark.parametrize("what", ["function", "generator function"])
+ONLY_COROUTINES = pytest.mark.parametrize("kit", ["async"], indirect=True)
+
+
+def _leave_always(monkeypatch):
+    for module in (carried, decorate):
+        monkeypatch.setattr(module, "leave", lambda _frame, token: put_back(current, token))
+
+
+@HOW
+@WHAT
+def test_a_scope_that_a_function_has_ended_does_not_come_back_after_it(kit, how, what):
+    assert _end_within(kit, how, what) == ["alice", "default"]
+
+
+@HOW
+@ONLY_COROUTINES
+def test_a_scope_that_a_returned_coroutine_has_ended_does_not_come_back_after_it(kit, how):
+    assert _end_within(kit, how, "function that returns a coroutine") == ["alice", "default"]
+
+
+@HOW
+@WHAT
+def test_the_control_a_scope_that_a_function_has_ended_comes_back(kit, monkeypatch, how, what):
+    _leave_always(monkeypatch)
+    assert _end_within(kit, how, what) == ["alice", "alice"]
+
+
+@HOW
+@ONLY_COROUTINES
+def test_the_control_a_scope_that_a_returned_coroutine_has_ended_comes_back(kit, monkeypatch, how):
+    _leave_always(monkeypatch)
+    assert _end_within(kit, how, "function that returns a coroutine") == ["alice", "alice"]
 
 
 @pytest.mark.one_colour("tasks call asynchronous clients")

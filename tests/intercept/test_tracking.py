@@ -175,6 +175,20 @@ def test_an_estimate_whose_function_fails_counts(kind):
     assert (row.outcome, row.counted_nano, row.error) == ("unknown", 500_000_000, "ZeroDivisionError")
 
 
+@pytest.mark.parametrize("estimate", ["0.6", lambda *given, **named: "0.6"], ids=["amount", "function"])
+@pytest.mark.parametrize("given", [(1, 2), {"less": 1}], ids=["too many", "unknown"])
+def test_a_generator_function_with_wrong_arguments_holds_nothing(kit, estimate, given):
+    fn = Kind(kit, "generator").define(lambda: BODY)
+    tracked = kit.meter.track_usage(budget="$1/day", estimate=estimate)(fn)
+    run = tracked(**given) if isinstance(given, dict) else tracked(*given)
+    with pytest.raises(TypeError, match="summarise"):
+        next(kit.items(run))
+    assert kit.rows() == []
+    assert all((window.held, window.spent) == (0, 0) for window in kit.meter.windows())
+    assert list(kit.items(tracked("right"))) == [BODY]
+    assert (kit.row().held_nano, kit.row().cost_nano) == (600_000_000, USUAL)
+
+
 def test_a_budget_without_a_period_is_of_each_entry(kind):
     client = kind.kit.client()
     tracked = kind.kit.meter.track_usage(budget="$0.022")(

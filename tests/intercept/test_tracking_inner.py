@@ -8,6 +8,7 @@ import contextvars
 import functools
 import gc
 import inspect
+import sys
 import threading
 
 import pytest
@@ -160,6 +161,66 @@ def test_a_returned_coroutine_that_fails_counts_its_estimate(kit):
         kit.run(tracked())
     row = kit.row()
     assert (row.outcome, row.counted_nano, row.error) == ("unknown", 500_000_000, "ZeroDivisionError")
+
+
+def _fired(meter, how):
+    """What came of a coroutine that runs as a task, and is returned by a function all the same."""
+    ends, tasks = [], []
+
+    async def work():
+        await asyncio.sleep(0)
+        ends.append("done")
+        return BODY
+
+    def fire():
+        made = work()
+        tasks.append(asyncio.ensure_future(made))
+        return made
+
+    with meter.scope() as scope:
+        fn = scope.bind(fire) if how == "bound" else meter.track_usage(fire)
+
+    async def main():
+        fn()  # what it returns is dropped
+        gc.collect()
+        return await asyncio.gather(*tasks)
+
+    assert asyncio.run(main()) == [BODY]
+    return ends
+
+
+@ONLY_COROUTINES
+@pytest.mark.parametrize("how", ["tracked", "bound"])
+def test_a_returned_coroutine_that_a_task_runs_goes_on_to_its_end(meter, how):
+    assert _fired(meter, how) == ["done"]
+
+
+@ONLY_COROUTINES
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@pytest.mark.parametrize("how", ["tracked", "bound"])
+def test_the_control_a_returned_coroutine_is_taken_from_its_task(meter, monkeypatch, how):
+    monkeypatch.setattr(carried, "ONE", sys.maxsize)
+    with pytest.raises(RuntimeError, match="already awaited"):
+        _fired(meter, how)
+
+
+@ONLY_COROUTINES
+@pytest.mark.parametrize("how", ["tracked", "bound"])
+def test_a_returned_coroutine_that_is_kept_can_be_awaited_by_whoever_keeps_it(meter, how):
+    kept = []
+
+    async def work():
+        return BODY
+
+    def keep():
+        kept.append(work())
+        return kept[0]
+
+    with meter.scope() as scope:
+        fn = scope.bind(keep) if how == "bound" else meter.track_usage(keep)
+    fn()
+    gc.collect()
+    assert asyncio.run(kept[0]) is BODY
 
 
 @ONLY_COROUTINES

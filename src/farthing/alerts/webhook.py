@@ -54,7 +54,10 @@ class Webhook:
     """
 
     def __init__(self, url: object) -> None:
-        # Not by the thread that posts first: what it is importing at a fork hangs in the child.
+        # Not by the thread that posts first: what it is importing at a fork hangs in the child. The encoding
+        # is what sockets ask for, whatever the host.
+        import encodings.idna  # noqa: F401, PLC0415
+
         import farthing.alerts.timed  # noqa: F401, PLC0415
 
         try:

@@ -251,8 +251,8 @@ class Overdue(Intake):
         known = [cost for cost in costs.values() if cost is not None]
         if costs and costs != self._told:
             logger.critical(
-                "how %d calls ended is in the memory of this process only, in neither the ledger nor a spill "
-                "file: what they cost (%s as far as is known, unknown for %d of them) is lost if it ends now",
+                "%d calls are in the memory of this process only, or what became of them is: what they cost "
+                "(%s as far as is known, unknown for %d of them) is lost if it ends now",
                 len(costs),
                 money.show(sum(known) if known else None),
                 len(costs) - len(known),

@@ -13,8 +13,14 @@ from farthing.settings import Frame, current, is_within, leave
 
 __all__ = ["ONE", "async_generator", "awaits", "coroutine", "function", "generator", "runner"]
 
-ONE: Final = 2
-"""References to what one variable holds, as `sys.getrefcount` tells them: its argument is another."""
+
+def _references() -> int:
+    made = object()
+    return sys.getrefcount(made)
+
+
+ONE: Final = _references()
+"""References to what one local variable holds, as `sys.getrefcount` tells them: 2, and 1 in Python 3.14."""
 
 
 def runner(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,8 +42,12 @@ def function(frame: Frame, fn: Callable[..., Any], /, *args: Any, **kwargs: Any)
     finally:
         leave(frame, token)
     if isinstance(made, CoroutineType) and sys.getrefcount(made) <= ONE:
-        return awaits(made, coroutine(frame, lambda: made))
+        return awaits(made, coroutine(frame, _giving(made)))
     return made
+
+
+def _giving(made: CoroutineType[Any, Any, Any]) -> Callable[[], Any]:
+    return lambda: made  # here: in `function` it would make of the variable another kind
 
 
 async def coroutine(frame: Frame, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
